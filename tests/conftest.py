@@ -1,0 +1,14 @@
+"""Shapes in the annotations are checked while the tests run; Hypothesis is deterministic."""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+install_import_hook("counterpoint", "beartype.beartype").install()
+
+settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=40, print_blob=True)
+settings.load_profile("fixed")
