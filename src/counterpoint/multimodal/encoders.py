@@ -1,0 +1,136 @@
+"""Networks shared by the wing's methods: one encoder per view, all ending in unit vectors of one width."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from counterpoint.multimodal.table import Table
+from counterpoint.multimodal.views import Standardise, batch_of, hide_views, measure_views
+from counterpoint.training import Batch, Clock, Method, SGDConfig
+
+
+class ViewsConfig(SGDConfig):
+    """Options of every method with one encoder per view.
+
+    The encoder is the one of arXiv 2604.05834's synthetic task: `layers` hidden layers of `hidden` units with ReLU,
+    then a linear map to `dim`. `dropout` and `noise` (deviation of Gaussian noise on the scaled inputs) are for small
+    tables; `hide` is the share of views hidden at random in training, for queries that give only some views.
+    """
+
+    dim: int = Field(256, ge=2, description="numbers in a vector of the joint space")
+    hidden: int = Field(256, ge=1, description="units of a hidden layer")
+    layers: int = Field(2, ge=0, description="hidden layers of an encoder")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout after each hidden layer")
+    noise: float = Field(0.0, ge=0, description="deviation of noise added to scaled inputs in training")
+    hide: float = Field(0.0, ge=0, lt=1, description="share of views hidden at random in training")
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Unit vectors of each view, and which rows have it; an absent view's vectors mean nothing."""
+
+    vectors: dict[str, Float[Tensor, "n d"]]
+    present: dict[str, Bool[Tensor, " n"]]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.vectors.values())))
+
+    def only(self, names: Mapping[str, Any] | tuple[str, ...] | list[str]) -> "Encoded":
+        """Some of the views."""
+        return Encoded({n: self.vectors[n] for n in names}, {n: self.present[n] for n in names})
+
+    def rows(self, index: Any) -> "Encoded":
+        """Some of the rows."""
+        return Encoded({n: v[index] for n, v in self.vectors.items()}, {n: p[index] for n, p in self.present.items()})
+
+
+class Noise(nn.Module):
+    """Gaussian noise while training."""
+
+    def __init__(self, deviation: float) -> None:
+        super().__init__()
+        self.deviation = deviation
+
+    def forward(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        return x + self.deviation * torch.randn_like(x) if self.training and self.deviation else x
+
+
+class ViewEncoder(nn.Module):
+    """Raw values of one view -> unit vectors."""
+
+    def __init__(self, facts: dict[str, Any], options: ViewsConfig) -> None:
+        super().__init__()
+        self.standardise = Standardise(facts)
+        widths = [self.standardise.width] + [options.hidden] * options.layers
+        layers: list[nn.Module] = [Noise(options.noise)] if options.noise else []
+        for inputs, outputs in pairwise(widths):
+            layers += [_linear(inputs, outputs), nn.ReLU()]
+            layers += [nn.Dropout(options.dropout)] if options.dropout else []
+        self.net = nn.Sequential(*layers, _linear(widths[-1], options.dim))
+
+    def forward(self, values: Float[Tensor, "n w"]) -> Float[Tensor, "n d"]:
+        return normalize(self.net(self.standardise(values)), dim=1)
+
+
+class ViewEncoders(nn.Module):
+    """One encoder per view, each initialised from its own stream."""
+
+    def __init__(self, method: Method, facts: dict[str, Any]) -> None:
+        super().__init__()
+        self.names = list(facts)
+        self.towers = nn.ModuleDict()
+        for name, view in facts.items():
+            with method.seeded(f"view {name}"):
+                self.towers[f"view_{name}"] = ViewEncoder(view, method.options)
+
+    def forward(self, views: Mapping[str, Float[Tensor, "n _"]]) -> Encoded:
+        """Vectors and presence of the views given."""
+        vectors, present = {}, {}
+        for name, values in views.items():
+            tower = self.towers[f"view_{name}"]
+            assert isinstance(tower, ViewEncoder)
+            vectors[name] = tower(values)
+            present[name] = tower.standardise.present(values)
+        return Encoded(vectors, present)
+
+
+def _linear(inputs: int, outputs: int) -> nn.Linear:
+    """Kaiming-normal weights over the fan-out, zero bias (arXiv 2604.05834, released code)."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+# What every method with one encoder per view does alike; assigned in the class bodies of the methods.
+
+
+def measure(self: Method, data: Table) -> dict[str, Any]:
+    """Width, scale and gaps of each view."""
+    return {"views": measure_views(data)}
+
+
+def encode(self: Any, views: dict[str, Float[Tensor, "n _"]]) -> Encoded:
+    """Unit vectors of raw views."""
+    encoded: Encoded = self.encoders(views)
+    return encoded
+
+
+def batch(self: Method, data: Table, rows: Int[Tensor, " n"], generator: torch.Generator) -> Batch:
+    """Raw values of some rows, a share of the views hidden if the options say so."""
+    made = batch_of(data, rows)
+    if self.options.hide:
+        hide_views(made, self.options.hide, generator)
+    return made
+
+
+def clamp_scale(self: Any, batch: Any, clock: Clock) -> None:
+    """Keep the learned scale under its cap."""
+    self.scale.clamp_()

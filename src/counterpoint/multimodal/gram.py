@@ -1,0 +1,65 @@
+"""GRAM: the volume spanned by all views' vectors as the (dis)similarity of a tuple."""
+
+from typing import Any
+
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from counterpoint.errors import UserError
+from counterpoint.multimodal import encoders, use
+from counterpoint.multimodal.encoders import Encoded, ViewEncoders, ViewsConfig
+from counterpoint.multimodal.judge import cross_view
+from counterpoint.multimodal.table import Table
+from counterpoint.multimodal.views import measure_views
+from counterpoint.multimodal.volumes import both_ways, gram_score
+from counterpoint.objectives import LogScale
+from counterpoint.training import Batch, Clock, Method, Phase
+
+
+class GRAM(Method):
+    """Symmetric InfoNCE whose logits are minus the volume of the parallelotope spanned by a candidate and the other
+    views.
+
+    Views of one row should span no volume. Views not given at use are left out of the volume.
+    Source: arXiv 2412.11959; the form of arXiv 2604.05834's code (logits -sqrt(det G), mean over anchors).
+
+    >>> from counterpoint.multimodal.simulate import xnor
+    >>> GRAM(dim=8, epochs=1, batch_size=64).fit(xnor(128, p=0.0, seed=0)).embed(xnor(4, p=0.0, seed=1)).shape
+    torch.Size([4, 8])
+    """
+
+    class Config(ViewsConfig):
+        """Options of GRAM."""
+
+        temperature: float = Field(0.07, gt=0, description="initial temperature, learned")
+
+    Data = Table
+    judge = staticmethod(cross_view)
+    options: Config
+    encode, batch, after = encoders.encode, encoders.batch, encoders.clamp_scale
+    embed, embed_views, retrieve, reliability = use.embed, use.embed_views, use.retrieve, use.reliability
+
+    def measure(self, data: Table) -> dict[str, Any]:
+        """Width, scale and gaps of each view; raises `UserError` unless the views fit the space."""
+        if len(data.views) > self.options.dim:
+            raise UserError(f"{len(data.views)} views span no volume in {self.options.dim} dimensions; raise dim")
+        return {"views": measure_views(data)}
+
+    def build(self, facts: dict[str, Any]) -> None:
+        """One encoder per view and the temperature."""
+        self.encoders = ViewEncoders(self, facts["views"])
+        self.scale = LogScale(1 / self.options.temperature, maximum=max(100.0, 1 / self.options.temperature))
+        use.allocate_references(self, dict.fromkeys(facts["views"], self.options.dim))
+
+    def losses(self, batch: Batch, clock: Clock) -> dict[str, Float[Tensor, ""]]:
+        """One symmetric contrast per anchor view."""
+        return {"gram": both_ways(self.encode(batch.views), batch, gram_score, self.scale.scale)}
+
+    def phases(self, data: Table) -> list[Phase]:
+        """Training, then a pass that keeps some training rows as a yardstick for reliability."""
+        return [self.phase("fit", data), use.reference_phase(self, data)]
+
+    def scores(self, given: Encoded, target: str, candidates: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
+        """Minus the volume between the given views and each candidate."""
+        return gram_score(list(given.vectors.values()), candidates, list(given.present.values()))

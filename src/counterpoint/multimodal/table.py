@@ -1,0 +1,261 @@
+"""Rows that are described several ways: the data of the multimodal wing."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Bool, Float32, Int, Shaped
+
+from counterpoint.errors import UserError, nearest
+
+Kind = Literal["numbers", "vector"]
+Index = slice | Int[np.ndarray, " k"] | Bool[np.ndarray, " n"]
+BLOCK = 65_536
+"""Rows looked at together, so that no temporary array is as large as the table."""
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One description of every row, as float32 numbers in which NaN means missing.
+
+    `kind` is "numbers" for a block of measurements and "vector" for a list whose entries only mean something
+    together; `columns` names the file's columns it came from.
+    """
+
+    name: str
+    kind: Kind
+    columns: tuple[str, ...]
+    values: Float32[np.ndarray, "n d"]
+
+    @property
+    def width(self) -> int:
+        """Numbers per row."""
+        return int(self.values.shape[1])
+
+    @cached_property
+    def present(self) -> Bool[np.ndarray, " n"]:
+        """Which rows have at least one value."""
+        return np.concatenate([~np.isnan(block).all(1) for block in _blocks(self.values)])
+
+    @property
+    def missing(self) -> float:
+        """Share of values that are missing."""
+        return sum(int(np.isnan(block).sum()) for block in _blocks(self.values)) / max(1, self.values.size)
+
+    def label(self, column: int) -> str:
+        """The name of one of its numbers: the file's column, with a position when that column holds lists."""
+        return self.columns[column] if len(self.columns) == self.width else f"{self.columns[0]}[{column}]"
+
+    def digest(self) -> str:
+        """A hash of the values."""
+        digest = hashlib.blake2b(repr(self.values.shape).encode(), digest_size=16)
+        for block in _blocks(self.values):
+            digest.update(np.ascontiguousarray(block).data)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Rows with several views each, plus columns that are kept but not learned from (labels, groups).
+
+    `columns` holds numbers (NaN where missing), booleans, or text as objects (None where missing); `ids` is
+    numbers or text; `source` says where the rows come from; `group` names the column whose equal values `split`
+    keeps together; `notes` is what the reader had to say. Raises `UserError` when lengths differ.
+
+    >>> table = Table.of({"labs": [[1, 2], [3, float("nan")]], "ecg": [[5], [1]]}, {"sick": [True, False]})
+    >>> len(table), table.views["labs"].missing, table.columns["sick"].tolist()
+    (2, 0.25, [True, False])
+    """
+
+    views: dict[str, View]
+    columns: dict[str, Shaped[np.ndarray, " n"]]
+    ids: Shaped[np.ndarray, " n"]
+    source: str
+    group: str | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        lengths = {f'view "{name}"': len(view.values) for name, view in self.views.items()}
+        lengths |= {f'column "{name}"': len(column) for name, column in self.columns.items()}
+        for what, length in lengths.items():
+            if length != len(self.ids):
+                raise UserError(f"{self.source}: {what} has {length} rows, the ids {len(self.ids)}")
+        if self.group is not None and self.group not in self.columns:
+            raise UserError(f'{self.source}: no column "{self.group}" to group by; {nearest(self.group, self.columns)}')
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @classmethod
+    def of(
+        cls,
+        views: Mapping[str, Any],
+        columns: Mapping[str, Any] | None = None,
+        source: str = "memory",
+        kind: Kind = "vector",
+    ) -> "Table":
+        """A table from arrays: rows x numbers per view, a value per row for a column; ids are row numbers."""
+        blocks = {name: _block(values) for name, values in views.items()}
+        made = {name: View(name, kind, (name,), block) for name, block in blocks.items()}
+        rows = len(next(iter(blocks.values()))) if blocks else 0
+        kept = {name: np.asarray(values) for name, values in (columns or {}).items()}
+        return cls(made, kept, np.arange(rows), source)
+
+    @classmethod
+    def read(
+        cls,
+        path: str | Path,
+        *,
+        view: Mapping[str, str | Sequence[str]] | None = None,
+        id: str | None = None,
+        group: str | None = None,
+        kind: Mapping[str, str] | None = None,
+        least_views: int = 2,
+    ) -> "Table":
+        """Read a file; see `counterpoint.multimodal.readers.read`."""
+        from counterpoint.multimodal.readers import read
+
+        return read(path, view=view, id=id, group=group, kind=kind, least_views=least_views)
+
+    def rows(self, index: Index) -> "Table":
+        """The table of some rows: a slice (shares memory), row numbers or a mask."""
+        views = {name: replace(view, values=view.values[index]) for name, view in self.views.items()}
+        columns = {name: column[index] for name, column in self.columns.items()}
+        return replace(self, views=views, columns=columns, ids=self.ids[index])
+
+    def fingerprint(self) -> str:
+        """A hash of view names, kinds, columns, values and ids: equal data hash equally, whatever the file.
+
+        >>> one, other = Table.of({"a": [[1.0]]}), Table.of({"a": [[2.0]]})
+        >>> one.fingerprint() == one.rows(slice(None)).fingerprint(), one.fingerprint() == other.fingerprint()
+        (True, False)
+        """
+        views = [(view.name, view.kind, view.columns, view.digest()) for view in self.views.values()]
+        ids = hashlib.blake2b(repr(self.ids.tolist()).encode(), digest_size=16).hexdigest()
+        return hashlib.blake2b(repr((views, ids)).encode(), digest_size=16).hexdigest()
+
+    def schema(self) -> list[dict[str, Any]]:
+        """One line per view, to be shown before training: what was recognised and how much is missing."""
+        return [
+            {
+                "view": view.name,
+                "kind": view.kind,
+                "columns": _span(view.columns),
+                "width": view.width,
+                "rows": int(view.present.sum()),
+                "missing": view.missing,
+            }
+            for view in self.views.values()
+        ]
+
+    def split(self, shares: Mapping[str, float], seed: int = 0, group: str | None = None) -> dict[str, "Table"]:
+        """Divide the rows at random by shares that add up to 1; every part keeps the order of the rows.
+
+        Rows with an equal value in the `group` column (default: the table's own) stay together; a row without
+        a value is a group of its own. Large groups are placed first, each into the part that is least full.
+        Raises `UserError` when a part would stay empty.
+
+        >>> table = Table.of({"a": [[float(i)] for i in range(10)]}, {"who": [i // 2 for i in range(10)]})
+        >>> parts = table.split({"train": 0.6, "test": 0.4}, seed=1, group="who")
+        >>> {name: len(part) for name, part in parts.items()}
+        {'train': 6, 'test': 4}
+        """
+        if any(share <= 0 for share in shares.values()) or abs(sum(shares.values()) - 1) > 1e-6:
+            raise UserError(f"shares must be above 0 and add up to 1, not {dict(shares)}")
+        name = group or self.group
+        rng = np.random.Generator(np.random.PCG64(seed))
+        if name is None:
+            parts = _split_rows(len(self), shares, rng)
+        elif name in self.columns:
+            parts = _split_groups(self.columns[name], shares, rng)
+        else:
+            raise UserError(f'{self.source}: no column "{name}" to group by; {nearest(name, self.columns)}')
+        if empty := [part for part, rows in parts.items() if not len(rows)]:
+            what = f'rows with different values of "{name}"' if name else "rows"
+            raise UserError(f'{self.source}: too few {what} for {len(shares)} parts, "{empty[0]}" would be empty')
+        return {part: self.rows(rows) for part, rows in parts.items()}
+
+    def warnings(self) -> list[str]:
+        """What the reader noted and what looks wrong with the views, in plain words."""
+        found = list(self.notes)
+        seen: dict[str, str] = {}
+        for view in self.views.values():
+            found += _suspicions(view)
+            if (first := seen.setdefault(view.digest(), view.name)) != view.name:
+                found.append(f'view "{view.name}" is an exact copy of view "{first}"; matching them teaches nothing')
+        return found
+
+
+def _suspicions(view: View) -> list[str]:
+    """What is wrong with one view."""
+    if not view.present.any():
+        return [f'view "{view.name}" is missing in every row; leave it out']
+    columns = view.values.T
+    if len(view.values) > 1 and all(_constant(column) for column in columns):
+        return [f'view "{view.name}" is the same in every row; nothing can be learned from it']
+    return [
+        f'view "{view.name}": "{view.label(j)}" only rises or falls from row to row, as a row number does; '
+        "it tells rows apart without describing them, so leave it out"
+        for j, column in enumerate(columns)
+        if _counts_rows(column)
+    ]
+
+
+def _constant(column: Float32[np.ndarray, " n"]) -> bool:
+    known = column[~np.isnan(column)]
+    return bool((known == known[:1]).all())
+
+
+def _counts_rows(column: Float32[np.ndarray, " n"]) -> bool:
+    """Strictly rising or falling over all rows; fewer than 8 rows prove nothing."""
+    if len(column) < 8:
+        return False
+    sign = 1 if column[1] > column[0] else -1
+    rises = (bool((np.diff(part) * sign > 0).all()) for part in (column[:64], column))
+    return all(rises)
+
+
+def _split_rows(rows: int, shares: Mapping[str, float], rng: np.random.Generator) -> dict[str, Int[np.ndarray, " k"]]:
+    ends = np.round(np.cumsum(list(shares.values())) * rows).astype(int)
+    pieces = np.split(rng.permutation(rows), ends[:-1])
+    return {part: np.sort(piece) for part, piece in zip(shares, pieces, strict=True)}
+
+
+def _split_groups(
+    values: Shaped[np.ndarray, " n"], shares: Mapping[str, float], rng: np.random.Generator
+) -> dict[str, Int[np.ndarray, " k"]]:
+    encoded = pa.array(values, from_pandas=True).dictionary_encode()
+    groups = len(encoded.dictionary)
+    alone = encoded.indices.is_null().to_numpy(zero_copy_only=False)
+    code = encoded.indices.fill_null(0).to_numpy().astype(np.int64)
+    code[alone] = groups + np.arange(alone.sum())
+    sizes = np.bincount(code)
+    shuffled = rng.permutation(len(sizes))
+    part_of = np.empty(len(sizes), dtype=np.int64)
+    held = [0.0] * len(shares)
+    wanted = list(shares.values())
+    for one in shuffled[np.argsort(-sizes[shuffled], kind="stable")]:
+        part = min(range(len(wanted)), key=lambda i: (held[i] / wanted[i], -wanted[i]))
+        part_of[one] = part
+        held[part] += int(sizes[one])
+    return {name: np.flatnonzero(part_of[code] == i) for i, name in enumerate(shares)}
+
+
+def _span(columns: Sequence[str]) -> str:
+    """A short way to write many column names."""
+    return ", ".join(columns) if len(columns) <= 3 else f"{columns[0]}, {columns[1]} .. {columns[-1]}"
+
+
+def _block(values: Any) -> Float32[np.ndarray, "n d"]:
+    block = np.array(values, dtype=np.float32)
+    return block.reshape(len(block), -1)
+
+
+def _blocks(values: Float32[np.ndarray, "n d"]) -> Iterator[Float32[np.ndarray, "m d"]]:
+    for start in range(0, max(1, len(values)), BLOCK):
+        yield values[start : start + BLOCK]

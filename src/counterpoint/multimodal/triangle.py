@@ -1,0 +1,73 @@
+"""TRIANGLE: the area between three views' vectors as the (dis)similarity of a triple."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from counterpoint.errors import UserError
+from counterpoint.multimodal import encoders, use
+from counterpoint.multimodal.encoders import Encoded, ViewEncoders, ViewsConfig
+from counterpoint.multimodal.judge import cross_view
+from counterpoint.multimodal.table import Table
+from counterpoint.multimodal.views import measure_views
+from counterpoint.multimodal.volumes import both_ways, triangle_score
+from counterpoint.objectives import LogScale
+from counterpoint.training import Batch, Clock, Method, Phase
+
+
+class TRIANGLE(Method):
+    """Symmetric InfoNCE whose logits are minus the area of the triangle between a candidate and a row's two other
+    views.
+
+    With one view given, or one absent, the triangle is a side: half its squared length.
+    Source: arXiv 2509.24734; the form of arXiv 2604.05834's code (area squared, no root, mean over anchors).
+
+    >>> from counterpoint.multimodal.simulate import xnor
+    >>> TRIANGLE(dim=8, epochs=1, batch_size=64).fit(xnor(128, p=0.0, seed=0)).embed(xnor(4, p=0.0, seed=1)).shape
+    torch.Size([4, 8])
+    """
+
+    class Config(ViewsConfig):
+        """Options of TRIANGLE."""
+
+        temperature: float = Field(0.07, gt=0, description="initial temperature, learned")
+
+    Data = Table
+    judge = staticmethod(cross_view)
+    options: Config
+    encode, batch, after = encoders.encode, encoders.batch, encoders.clamp_scale
+    embed, embed_views, retrieve, reliability = use.embed, use.embed_views, use.retrieve, use.reliability
+
+    def measure(self, data: Table) -> dict[str, Any]:
+        """Width, scale and gaps of each view; raises `UserError` unless there are three views."""
+        if len(data.views) != 3:
+            raise UserError(
+                f"{len(data.views)} views: triangle takes exactly three; choose them with view.NAME=COLUMNS"
+            )
+        return {"views": measure_views(data)}
+
+    def build(self, facts: dict[str, Any]) -> None:
+        """One encoder per view and the temperature."""
+        self.encoders = ViewEncoders(self, facts["views"])
+        self.scale = LogScale(1 / self.options.temperature, maximum=max(100.0, 1 / self.options.temperature))
+        use.allocate_references(self, dict.fromkeys(facts["views"], self.options.dim))
+
+    def losses(self, batch: Batch, clock: Clock) -> dict[str, Float[Tensor, ""]]:
+        """One symmetric contrast per anchor view."""
+        return {"triangle": both_ways(self.encode(batch.views), batch, triangle_score, self.scale.scale)}
+
+    def phases(self, data: Table) -> list[Phase]:
+        """Training, then a pass that keeps some training rows as a yardstick for reliability."""
+        return [self.phase("fit", data), use.reference_phase(self, data)]
+
+    def scores(self, given: Encoded, target: str, candidates: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
+        """Minus the area between the given views and each candidate."""
+        sides = [vectors @ candidates.T - 1 for vectors in given.vectors.values()]
+        if len(sides) == 1:
+            return sides[0]
+        both = torch.stack(list(given.present.values())).all(dim=0)[:, None]
+        single = torch.stack([s * p[:, None] for s, p in zip(sides, given.present.values(), strict=True)]).sum(dim=0)
+        return torch.where(both, triangle_score(list(given.vectors.values()), candidates), single)

@@ -1,0 +1,101 @@
+"""Where and how training runs: device, precision, seed, run folder, interruption. The steps are in `loop`."""
+
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from counterpoint.errors import UserError
+from counterpoint.training.loop import Loop, Metrics, Position
+from counterpoint.training.phase import Phase
+from counterpoint.training.runs import Run
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from counterpoint.training.method import Method
+
+Precision = Literal["32-true", "bf16-mixed", "64-true"]
+
+
+class Trainer:
+    """Runs a method's phases in order, from where its run folder stands to the end.
+
+    `device` is Fabric's accelerator ("auto", "cpu", "cuda", ...); `save_every` adds a checkpoint every so many steps to
+    the one after each epoch. Ranks come from the launcher (`counterpoint fit --ranks`, torchrun): no process starts
+    here.
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        run: Run | None = None,
+        device: str = "auto",
+        precision: Precision = "32-true",
+        save_every: int = 0,
+        progress: bool = True,
+    ) -> None:
+        self.seed, self.run, self.device, self.precision = seed, run, device, precision
+        self.save_every, self.progress = save_every, progress
+        self.stopping = False
+
+    def settings(self) -> dict[str, Any]:
+        """What of the Trainer changes the numbers, for config.yaml."""
+        return {"seed": self.seed, "precision": self.precision}
+
+    def fit(self, method: "Method", phases: Sequence[Phase], metrics: Metrics | None = None) -> None:
+        """Train; `metrics` is called in eval mode after every epoch.
+
+        Raises `UserError` when a loss term or its gradient is not finite, naming it, and KeyboardInterrupt after
+        Ctrl-C, once the running step is finished and saved.
+        """
+        fabric = self._fabric()
+        method.to(fabric.device)
+        saved = self.run.restore(method) if self.run else None
+        at = Position(**saved["at"]) if saved else Position()
+        optimizer = saved["optimizer"] if saved else None
+        before = torch.get_rng_state()
+        learnable = [p for p in method.parameters() if p.requires_grad]
+        try:
+            with self._finish_the_step_on_interrupt():
+                for phase in phases[at.phase :]:
+                    Loop(self, fabric, method, phase, at, metrics, learnable).run(optimizer)
+                    optimizer = None
+        finally:
+            torch.set_rng_state(before)
+            for parameter in learnable:
+                parameter.requires_grad_(True)
+
+    def _fabric(self) -> "Fabric":
+        """Fabric for device, autocast and backward, imported late because it is slow to import."""
+        from lightning_fabric import Fabric
+        from lightning_fabric.plugins.environments import LightningEnvironment
+
+        try:
+            return Fabric(
+                accelerator=self.device, devices=1, precision=self.precision, plugins=[LightningEnvironment()]
+            )
+        except (ValueError, RuntimeError) as error:
+            raise UserError(f"device={self.device} precision={self.precision}: {str(error).splitlines()[0]}") from None
+
+    @contextmanager
+    def _finish_the_step_on_interrupt(self) -> Iterator[None]:
+        """A first Ctrl-C lets the running step finish and be saved; a second one stops at once."""
+        if self.run is None or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        self.stopping = False
+
+        def stop(*_: object) -> None:
+            if self.stopping:
+                raise KeyboardInterrupt
+            self.stopping = True
+
+        previous = signal.signal(signal.SIGINT, stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, previous)
