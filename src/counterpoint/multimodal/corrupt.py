@@ -36,8 +36,8 @@ def swap(
 
     >>> table = Table.of({"a": [[1], [2], [3]], "b": [[4], [5], [6]]})
     >>> wrong, masks = swap(table, "b", 1.0, np.random.default_rng(0))
-    >>> masks["b"].all(), bool((wrong.views["b"].values == table.views["b"].values).any())
-    (np.True_, False)
+    >>> bool(masks["b"].all()), bool((wrong.views["b"].values == table.views["b"].values).any())
+    (True, False)
     """
     rng = _numpy(generator)
     masks = _hits(table, views, share, rng)

@@ -1,6 +1,7 @@
 """The candidate-conditioned gate of Gated Symile, and its scores without anything of size n x m x d."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
 from typing import Literal
 
@@ -68,78 +69,84 @@ class Gate(nn.Module):
         """Unit vectors that a distrusted view is drawn towards; they also stand in for an absent view."""
         return normalize(self.directions, dim=1)
 
-    def weights(
-        self, t: int, others: Sequence[int], candidates: Float[Tensor, "m d"], vectors: Sequence[Float[Tensor, "n d"]],
-        present: Sequence[Bool[Tensor, " n"]], paired: bool = False,
-    ) -> list[Float[Tensor, "n _"]]:  # fmt: skip
+    def keys(self, m: int, vectors: Float[Tensor, "n d"]) -> Float[Tensor, "n k"]:
+        """What a view of the queries shows the gate, computed once and used for every target."""
+        return vectors if self.kind == "matrix" else normalize(self.key[m](vectors), dim=1)
+
+    def weights(self, seek: "Seek", paired: bool = False) -> list[Float[Tensor, "n _"]]:
         """w[t, m] for each other view m: n x m for all pairs; n x 1 if candidate i belongs to query i (`paired`)."""
+        t = seek.target
         if self.kind == "matrix":
-            return [self.table[t, m].sigmoid().expand(len(v), 1) for m, v in zip(others, vectors, strict=True)]
-        queries = normalize(self.query[t](candidates), dim=1) / self.temperature
-        keys = [normalize(self.key[m](v), dim=1) for m, v in zip(others, vectors, strict=True)]
-        match = [(k * queries).sum(dim=1, keepdim=True) if paired else k @ queries.T for k in keys]
+            return [
+                self.table[t, m].sigmoid().expand(len(v), 1) for m, v in zip(seek.others, seek.vectors, strict=True)
+            ]
+        queries = normalize(self.query[t](seek.candidates), dim=1) / self.temperature
+        match = [(k * queries).sum(dim=1, keepdim=True) if paired else k @ queries.T for k in seek.keys]
         null = None
         if self.null:
-            null = (self.null_mlp(candidates) + self.null_bias[t]) / self.temperature
+            null = (self.null_mlp(seek.candidates) + self.null_bias[t]) / self.temperature
             null = null if paired else null.T
         if self.activation == "sigmoid":
-            open_share = 1.0 if null is None else (-null).sigmoid()
-            return [s.sigmoid() * open_share for s in match]
-        shown = [s if p.all() else s.masked_fill(~p[:, None], -1e4) for s, p in zip(match, present, strict=True)]
+            return [s.sigmoid() if null is None else s.sigmoid() * (-null).sigmoid() for s in match]
+        shown = [s if p.all() else s.masked_fill(~p[:, None], -1e4) for s, p in zip(match, seek.present, strict=True)]
         rivals = shown if null is None else [*shown, null.expand_as(shown[0])]
         return list(torch.stack(rivals).softmax(dim=0)[: len(shown)])
 
-    def coefficients(
-        self, m: int, weight: Float[Tensor, "n _"], vectors: Float[Tensor, "n d"]
-    ) -> tuple[Float[Tensor, "n _"], Float[Tensor, "n _"] | None]:
-        """(A, B) with gated vector g = A e_m + B v_m, of unit length: both depend on the pair only through its weight.
+    def shrinkage(self, weight: Float[Tensor, "n _"]) -> Float[Tensor, "n _"]:
+        """How far a view is drawn towards its neutral direction: alpha (1 - w)."""
+        return torch.addcmul(self.alpha, self.alpha, weight, value=-1)
 
-        Without neutral directions the view is only attenuated, not renormalised, and B is None.
-        """
-        shrink = self.alpha * (1 - weight)
-        if self.neutral_kind == "none":
-            return 1 - shrink, None
-        a, b = 1 - shrink, shrink
-        cosine = vectors @ self.neutral[m][:, None]
-        inverse = (a * a + b * b + 2 * a * b * cosine).rsqrt()
-        return a * inverse, b * inverse
+    def inverse_length(
+        self, m: int, shrink: Float[Tensor, "n _"], vectors: Float[Tensor, "n d"]
+    ) -> Float[Tensor, "n _"]:
+        """1 / |(1 - b) e + b v| for unit vectors e and v: the squared length is 1 - 2 b (1 - b) (1 - <e, v>)."""
+        gap = 2 * (vectors @ self.neutral[m][:, None] - 1)
+        return (torch.addcmul(shrink, shrink, shrink, value=-1) * gap + 1).clamp(min=1e-12).rsqrt()
 
-    def products(
-        self, t: int, others: Sequence[int], candidates: Float[Tensor, "m d"], vectors: Sequence[Float[Tensor, "n d"]],
-        present: Sequence[Bool[Tensor, " n"]],
-    ) -> Float[Tensor, "n m"]:  # fmt: skip
+    def products(self, seek: "Seek") -> Float[Tensor, "n m"]:
         """`<c_j, prod_m g_m(i, j)>` for every query i and candidate j, exactly, by 2^(M-1) matrix products.
 
-        A gated vector is A e + B v with scalars A, B per pair, so the product of the views is a sum of products of
-        plain vectors, each weighted by a product of scalars.
+        A gated vector is a multiple of (1 - b) e + b v with a scalar b per pair, so the product over views is
+        multilinear: plain products of e's and v's, interpolated by b one view after the other.
         """
-        weights = self.weights(t, others, candidates, vectors, present)
-        parts = [self.coefficients(m, w, v) for m, w, v in zip(others, weights, vectors, strict=True)]
+        shrinks = [self.shrinkage(w) for w in self.weights(seek)]
         neutral = self.neutral
-        total: Tensor | None = None
-        for choice in product((0, 1), repeat=len(others)):
-            factors = [part[pick] for part, pick in zip(parts, choice, strict=True)]
-            if any(factor is None for factor in factors):
-                continue
-            sides = [neutral[m][None] if pick else v for m, v, pick in zip(others, vectors, choice, strict=True)]
-            term = _multiply(sides) @ candidates.T
-            for factor in factors:
-                term = term * factor
-            total = term if total is None else total + term
-        assert total is not None
-        return total
+        if self.neutral_kind == "none":  # attenuated, not renormalised
+            score = _multiply(seek.vectors) @ seek.candidates.T
+            return _multiply([score, *(1 - b for b in shrinks)])
+        table = []
+        for choice in product((0, 1), repeat=len(seek.others)):
+            sides = [neutral[m][None] if v else e for m, e, v in zip(seek.others, seek.vectors, choice, strict=True)]
+            table.append(_multiply(sides) @ seek.candidates.T)
+        for b in shrinks:
+            half = len(table) // 2
+            table = [torch.lerp(plain, drawn, b) for plain, drawn in zip(table[:half], table[half:], strict=True)]
+        views = zip(seek.others, shrinks, seek.vectors, strict=True)
+        return _multiply([table[0], *(self.inverse_length(m, b, e) for m, b, e in views)])
 
-    def own(
-        self, t: int, others: Sequence[int], candidates: Float[Tensor, "n d"], vectors: Sequence[Float[Tensor, "n d"]],
-        present: Sequence[Bool[Tensor, " n"]],
-    ) -> list[Float[Tensor, "n d"]]:  # fmt: skip
+    def own(self, seek: "Seek") -> list[Float[Tensor, "n d"]]:
         """Each row's gated vectors for its own target (negatives `n` and `n_squared`)."""
         gated = []
-        weights = self.weights(t, others, candidates, vectors, present, paired=True)
-        for m, weight, vector in zip(others, weights, vectors, strict=True):
-            a, b = self.coefficients(m, weight, vector)
-            gated.append(a * vector if b is None else a * vector + b * self.neutral[m])
+        for m, weight, vector in zip(seek.others, self.weights(seek, paired=True), seek.vectors, strict=True):
+            b = self.shrinkage(weight)
+            if self.neutral_kind == "none":
+                gated.append((1 - b) * vector)
+            else:
+                drawn = (1 - b) * vector + b * self.neutral[m]
+                gated.append(drawn * self.inverse_length(m, b, vector))
         return gated
+
+
+@dataclass(frozen=True)
+class Seek:
+    """Queries that look for view `target` among candidates: number, vectors, gate keys and presence of every other view."""
+
+    target: int
+    candidates: Float[Tensor, "m d"]
+    others: Sequence[int]
+    vectors: Sequence[Float[Tensor, "n d"]]
+    keys: Sequence[Float[Tensor, "n _"]]
+    present: Sequence[Bool[Tensor, " n"]]
 
 
 def _multiply(tensors: Sequence[Tensor]) -> Tensor:

@@ -1,18 +1,18 @@
 """Gated Symile: Symile with a gate that switches untrustworthy views off, candidate by candidate."""
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor
 
 from counterpoint.errors import UserError
 from counterpoint.multimodal import encoders, use
 from counterpoint.multimodal.encoders import Encoded, ViewEncoders, ViewsConfig
-from counterpoint.multimodal.gate import Gate, Neutral
+from counterpoint.multimodal.gate import Gate, Neutral, Seek
 from counterpoint.multimodal.judge import cross_view
-from counterpoint.multimodal.symile import filled_vectors, product_scale
+from counterpoint.multimodal.symile import product_scale
 from counterpoint.multimodal.table import Table
 from counterpoint.multimodal.views import measure_views
 from counterpoint.objectives import Embeddings, Relation, RowLoss, dense_nce, symile
@@ -20,6 +20,14 @@ from counterpoint.training import Batch, Clock, Method, Optim
 from counterpoint.training.optim import Group
 
 MOST_VIEWS = 8  # the exact scores take 2^(views-1) matrix products
+
+
+class Side(NamedTuple):
+    """One view of the queries: vectors (neutral where absent), what it shows the gate, and which rows have it."""
+
+    vectors: Float[Tensor, "n d"]
+    keys: Float[Tensor, "n k"]
+    present: Bool[Tensor, " n"]
 
 
 class GatedSymile(Method):
@@ -84,30 +92,29 @@ class GatedSymile(Method):
         self.scale = product_scale(len(self.names), o.dim, o.log_scale)
 
     def losses(self, batch: Batch, clock: Clock) -> dict[str, Float[Tensor, ""]]:
-        """One contrast per target view, each weighted 1/M."""
+        """One contrast per target view, each weighted 1/M, among the rows that have it."""
         encoded = self.encode(batch.views)
+        sides = self._filled(encoded)
         terms = {}
         for target in self.names:
             rows = encoded.present[target]
-            ids = batch.ids
-            if not rows.all():
-                ids, asked = ids[rows], encoded.rows(rows)
+            anchor = Embeddings(encoded.vectors[target], batch.ids)
+            if rows.all():
+                asked = sides
             else:
-                asked = encoded
-            anchor = Embeddings(asked.vectors[target], ids)
-            given = asked.only([name for name in self.names if name != target])
+                anchor, asked = anchor[rows], [Side(*(part[rows] for part in side)) for side in sides]
             if self.options.negatives == "pair":
-                loss = self._against_candidates(given, target, anchor, clock)
+                loss = self._against_candidates(asked, target, anchor, clock)
             else:
-                loss = self._against_tuples(given, target, anchor, clock)
+                loss = self._against_tuples(asked, target, anchor, clock)
             terms[f"target {target}"] = loss.mean() / len(self.names)
         self.note(scale=self.scale.scale, alpha=self.gate.alpha)
         return terms
 
-    def _against_candidates(self, given: Encoded, target: str, anchor: Embeddings, clock: Clock) -> RowLoss:
+    def _against_candidates(self, sides: list[Side], target: str, anchor: Embeddings, clock: Clock) -> RowLoss:
         """Each row's gated views against every candidate of the batch, on all ranks."""
         candidates = anchor.gathered()
-        scores = self.scores(given, target, candidates.vectors)
+        scores = self.scale.scale * self.gate.products(self._seek(sides, target, candidates.vectors))
         if self.options.sampled:
             draws = torch.randint(len(candidates) - 1, (len(anchor), self.options.sampled), generator=clock.rng(target))
             own = (candidates.ids.row[None] == anchor.ids.row[:, None]).int().argmax(dim=1, keepdim=True)
@@ -116,43 +123,45 @@ class GatedSymile(Method):
             scores = scores + count.scatter(1, own, 1.0).log()
         return dense_nce(scores, Relation(anchor.ids, candidates.ids))
 
-    def _against_tuples(self, given: Encoded, target: str, anchor: Embeddings, clock: Clock) -> RowLoss:
+    def _against_tuples(self, sides: list[Side], target: str, anchor: Embeddings, clock: Clock) -> RowLoss:
         """Each row gated for its own target; negatives are other rows' tuples."""
-        t, others, vectors, present = self._parts(given, target)
-        gated = self.gate.own(t, others, anchor.vectors, vectors, present)
+        gated = self.gate.own(self._seek(sides, target, anchor.vectors))
         views = [anchor, *(Embeddings(g, anchor.ids) for g in gated)]
         kind, generator = self.options.negatives, clock.shared_rng(f"negatives {target}")
         return symile(views, scale=self.scale.scale, negatives=kind, generator=generator, anchors=(0,))
 
     def scores(self, given: Encoded, target: str, candidates: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
         """The gated product of the given views against each candidate; views not given are neutral."""
-        t, others, vectors, present = self._parts(given, target)
-        return self.scale.scale * self.gate.products(t, others, candidates, vectors, present)
+        return self.scale.scale * self.gate.products(self._seek(self._filled(given), target, candidates))
 
-    def _parts(self, given: Encoded, target: str) -> tuple[int, list[int], list[Tensor], list[Tensor]]:
-        """The target's number; number, vectors and presence of every other view.
+    def _filled(self, encoded: Encoded) -> list[Side]:
+        """Every view of the run as the gate sees it; one that is not given or absent is its neutral direction."""
+        sides, neutral = [], self.gate.neutral
+        for m, name in enumerate(self.names):
+            if name in encoded.vectors:
+                vectors, present = encoded.vectors[name], encoded.present[name]
+            else:
+                vectors = neutral[m].expand(len(encoded), -1)
+                present = torch.zeros(len(encoded), dtype=torch.bool, device=vectors.device)
+            if not present.all():
+                vectors = torch.where(present[:, None], vectors, neutral[m])
+            sides.append(Side(vectors, self.gate.keys(m, vectors), present))
+        return sides
 
-        A view that is not given, or that a row lacks, enters as its neutral direction: fully distrusted.
-        """
-        others = [m for m, name in enumerate(self.names) if name != target]
-        length, device = len(given), self.gate.gamma.device
-        nothing = torch.zeros(length, dtype=torch.bool, device=device)
-        vectors = {
-            self.names[m]: given.vectors.get(self.names[m], self.gate.neutral[m].expand(length, -1)) for m in others
-        }
-        present = {self.names[m]: given.present.get(self.names[m], nothing) for m in others}
-        filled = filled_vectors(Encoded(vectors, present), self.gate.neutral[others])
-        return self.names.index(target), others, list(filled.values()), list(present.values())
+    def _seek(self, sides: list[Side], target: str, candidates: Float[Tensor, "m d"]) -> Seek:
+        t = self.names.index(target)
+        others = [m for m in range(len(self.names)) if m != t]
+        vectors, keys, present = zip(*(sides[m] for m in others), strict=True)
+        return Seek(t, candidates, others, vectors, keys, present)
 
     @torch.no_grad()
     def trust(self, encoded: Encoded, target: str) -> dict[str, Float[Tensor, " n"]]:
         """The gate's weight of each other view when each row looks for its own target; NaN where either is absent."""
-        t, others, vectors, present = self._parts(encoded.only([n for n in self.names if n != target]), target)
-        weights = self.gate.weights(t, others, encoded.vectors[target], vectors, present, paired=True)
+        seek = self._seek(self._filled(encoded), target, encoded.vectors[target])
         lacking = ~encoded.present[target]
         return {
-            self.names[m]: w[:, 0].masked_fill(lacking | ~p, torch.nan)
-            for m, w, p in zip(others, weights, present, strict=True)
+            self.names[m]: weight.expand(len(encoded), 1)[:, 0].masked_fill(lacking | ~present, torch.nan)
+            for m, weight, present in zip(seek.others, self.gate.weights(seek, paired=True), seek.present, strict=True)
         }
 
     def reliability(self, table: Table) -> dict[str, Float[Tensor, " n"]]:

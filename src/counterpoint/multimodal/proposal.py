@@ -14,7 +14,7 @@ from counterpoint.multimodal.sources import as_float32
 
 Views = Mapping[str, str | Sequence[str]]
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
-ASIDE = re.compile("ids?|u?uid|guid|idx|index|row|labels?|target|class|y|fold|split|group|cluster|unnamed")
+ASIDE = re.compile("ids?|u?uid|guid|idx|index|row|labels?|target|class|fold|split|group|cluster|unnamed")
 """A column whose last word is one of these is no description of its row."""
 
 
@@ -33,7 +33,7 @@ def choose(views: Views, names: Sequence[str], source: str, aside: Sequence[str]
     for view, patterns in views.items():
         if not NAME.fullmatch(view):
             raise UserError(f'view name "{view}" is not allowed; use letters, digits, "_" and "-", a letter first')
-        pieces = [piece.strip() for piece in (patterns.split(",") if isinstance(patterns, str) else patterns)]
+        pieces = [piece.strip() for piece in patterns.split(",")] if isinstance(patterns, str) else patterns
         columns = [column for piece in pieces for column in _matches(piece, view, names, source, aside)]
         for column in columns:
             if owner.setdefault(column, view) != view:
@@ -62,12 +62,12 @@ def propose(head: pa.Table, vectors: Sequence[str], names: Sequence[str]) -> dic
     >>> propose(head, ["ecg"], [*head.column_names, "ecg"])
     {'lab': 'lab_*', 'v': 'v*', 'ecg': 'ecg'}
     """
-    numbers = [name for name in head.column_names if name.strip() and not _set_aside(name)]
+    numbers = [name for name in head.column_names if not _set_aside(name) and _can_be_said(name, names)]
     groups = _by_beginning(numbers, others=len(vectors))
     grouped = {name for columns in groups.values() for name in columns}
     rest = [name for name in numbers if name not in grouped and _describes(as_float32(head.column(name)))]
     patterns = [(beginning, _pattern(beginning, columns, names)) for beginning, columns in groups.items()]
-    patterns += [(name, _exactly(name)) for name in vectors if not _set_aside(name)]
+    patterns += [(name, _exactly(name)) for name in vectors if not _set_aside(name) and _can_be_said(name, names)]
     if len(rest) >= 2:
         patterns.append(("rest", ",".join(_exactly(name) for name in rest)))
     proposal: dict[str, str] = {}
@@ -106,7 +106,7 @@ def _words(name: str) -> list[re.Match[str]]:
 
 def _set_aside(name: str) -> bool:
     words = _words(name)
-    return bool(words) and ASIDE.fullmatch(words[-1].group().lower()) is not None
+    return name == "y" or bool(words) and ASIDE.fullmatch(words[-1].group().lower()) is not None
 
 
 def _by_beginning(names: Sequence[str], others: int) -> dict[str, list[str]]:
@@ -146,8 +146,16 @@ def _pattern(beginning: str, columns: Sequence[str], names: Sequence[str]) -> st
 
 
 def _exactly(name: str) -> str:
-    """A comma would separate patterns; any one character stands for it."""
-    return name.replace(",", "?")
+    """Commas and outer spaces mean something between patterns; any one character stands for them."""
+    inner = name.strip()
+    margin = len(name) - len(name.lstrip())
+    return "?" * margin + inner.replace(",", "?") + "?" * (len(name) - margin - len(inner))
+
+
+def _can_be_said(name: str, names: Sequence[str]) -> bool:
+    """Whether a pattern can mean this column and no other."""
+    pattern = _exactly(name)
+    return bool(name.strip()) and (pattern == name or [n for n in names if fnmatchcase(n, pattern)] == [name])
 
 
 def _view_name(wish: str, taken: Mapping[str, str]) -> str:

@@ -128,7 +128,7 @@ def _refuse(source: Source, view: str, column: str) -> NoReturn:
     """Say why a column cannot be in a view yet, and what to do about it."""
     kind = source.schema.field(column).type
     where = f'{source.path}: column "{column}" of view "{view}"'
-    mend = "leave it out of the view (it is kept as a plain column) or turn it into numbers"
+    mend = "leave it out of the view or turn it into numbers"
     if pa.types.is_temporal(kind):
         raise UserError(f"{where} holds dates or times; turn them into numbers, such as days since a first day")
     if pa.types.is_dictionary(kind):

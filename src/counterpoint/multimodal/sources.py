@@ -23,7 +23,8 @@ BATCH_BYTES = 32_000_000
 # Arrow's streaming reader holds several tens of blocks; no line may be longer than one.
 CSV_BLOCK = 2_000_000
 # Decoding holds a dictionary and a page of about 1 MB for every column that is read at the same time.
-PARQUET_COLUMNS_AT_ONCE = 16
+COLUMNS_AT_ONCE = 16
+IpcReader = pa.RecordBatchReader | pa.ipc.RecordBatchFileReader
 PICTURES = pa.list_(pa.list_(pa.float32()))
 """Stands in a schema for arrays of three or more axes, which no view can hold."""
 
@@ -89,6 +90,8 @@ def open_source(path: str | Path) -> Source:
     names = source.schema.names
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f'{path}: column "{repeated[0]}" appears {names.count(repeated[0])} times; rename them')
+    if odd := [name for name in names if not name.isprintable()]:
+        raise UserError(f"{path}: the column name {odd[0][:40]!r} has unprintable characters; rename it")
     if source.rows == 0:
         raise UserError(f"{path}: has no rows")
     return source
@@ -139,7 +142,9 @@ def _reading(path: Path, what: str) -> Iterator[None]:
         zipfile.BadZipFile,
         zlib.error,
     ) as error:
-        reason = str(error).strip().split("\n")[0][:200]
+        reason = "".join(filter(str.isprintable, str(error).strip().split("\n")[0]))[:200]
+        if "Empty CSV file" in reason:
+            raise UserError(f"{path}: has no rows") from None
         raise UserError(f"{path}: cannot be read as {what} ({reason}); it is damaged or of another format") from error
 
 
@@ -169,7 +174,7 @@ def _parquet(path: Path) -> Source:
             for batch in file.iter_batches(step, columns=names, use_threads=False):
                 yield batch.select(names)
 
-    return Source(path, schema, rows, stream, columns_at_once=PARQUET_COLUMNS_AT_ONCE)
+    return Source(path, schema, rows, stream, columns_at_once=COLUMNS_AT_ONCE)
 
 
 def _arrow(path: Path) -> Source:
@@ -177,10 +182,11 @@ def _arrow(path: Path) -> Source:
         options = pa.ipc.IpcReadOptions(included_fields=[schema.get_field_index(name) for name in names])
         with _reading(path, "Arrow"), pa.OSFile(str(path)) as file:
             reader = _ipc_reader(file, options)
-            if isinstance(reader, pa.ipc.RecordBatchFileReader):
-                yield from (reader.get_batch(i) for i in range(reader.num_record_batches))
-            else:
-                yield from reader
+            filed = isinstance(reader, pa.ipc.RecordBatchFileReader)
+            for batch in map(reader.get_batch, range(reader.num_record_batches)) if filed else reader:
+                # Arrow trusts the offsets in a file; a spoilt one would be followed out of the buffer.
+                batch.validate(full=True)
+                yield batch
 
     with _reading(path, "Arrow"), pa.OSFile(str(path)) as file:
         schema = _ipc_reader(file, pa.ipc.IpcReadOptions()).schema
@@ -191,10 +197,10 @@ def _arrow(path: Path) -> Source:
         for batch in batches(schema, names):
             yield from _slices(batch.select(names))
 
-    return Source(path, schema, rows, stream, columns_at_once=PARQUET_COLUMNS_AT_ONCE)
+    return Source(path, schema, rows, stream, columns_at_once=COLUMNS_AT_ONCE)
 
 
-def _ipc_reader(file: pa.NativeFile, options: pa.ipc.IpcReadOptions) -> pa.RecordBatchReader:
+def _ipc_reader(file: pa.NativeFile, options: pa.ipc.IpcReadOptions) -> IpcReader:
     """A reader of the file format or of the stream format, whichever this is."""
     try:
         return pa.ipc.open_file(file, options=options)
@@ -215,6 +221,9 @@ def _csv(path: Path, delimiter: str = ",") -> Source:
         return pa.csv.open_csv(path, pa.csv.ReadOptions(use_threads=False, block_size=CSV_BLOCK), parse, convert)
 
     with _reading(path, "CSV"):
+        with path.open("rb") as file:
+            if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
+                raise UserError(f"{path}: is UTF-16, not UTF-8 text; save it as UTF-8")
         with reader(None) as first:
             schema = first.schema
         if any(pa.types.is_binary(kind) for kind in schema.types):
@@ -271,6 +280,9 @@ def text_among_numbers(path: Path, row: int, column: str, value: str, boolean: b
 
 
 def _npz(path: Path) -> Source:
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"{path}: is not a whole npz archive; save it with numpy.savez")
+
     def array(name: str) -> np.ndarray:
         with _reading(path, "npz"), np.load(path, allow_pickle=False) as archive:
             try:
@@ -283,8 +295,6 @@ def _npz(path: Path) -> Source:
                 ) from None
 
     with _reading(path, "npz"), np.load(path, allow_pickle=False) as archive:
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise UserError(f"{path}: is one array, not an npz archive; save it with numpy.savez")
         names = archive.files
     fields, lengths = [], {}
     for name in names:

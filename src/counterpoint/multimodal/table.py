@@ -73,8 +73,8 @@ class Table:
     """
 
     views: dict[str, View]
-    columns: dict[str, Shaped[np.ndarray, " n"]]
-    ids: Shaped[np.ndarray, " n"]
+    columns: dict[str, Shaped[np.ndarray, " _"]]
+    ids: Shaped[np.ndarray, " _"]
     source: str
     group: str | None = None
     notes: tuple[str, ...] = field(default=())
@@ -189,6 +189,25 @@ class Table:
             if (first := seen.setdefault(view.digest(), view.name)) != view.name:
                 found.append(f'view "{view.name}" is an exact copy of view "{first}"; matching them teaches nothing')
         return found
+
+
+def read_table(
+    path: str | Path,
+    *,
+    views: Mapping[str, str | Sequence[str]] | None = None,
+    id: str | None = None,
+    group: str | None = None,
+    kind: Mapping[str, str] | None = None,
+) -> Table:
+    """Read a file, as `Table.read` does, with the views given by name.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "a.csv"
+    >>> _ = path.write_text("lab_a,lab_b,ecg\\n1,2,3\\n")
+    >>> list(read_table(path, views={"labs": "lab_*", "ecg": "ecg"}).views)
+    ['labs', 'ecg']
+    """
+    return Table.read(path, view=views, id=id, group=group, kind=kind)
 
 
 def _suspicions(view: View) -> list[str]:
