@@ -12,6 +12,7 @@ from torch.nn.functional import normalize
 from counterpoint.errors import UserError
 from counterpoint.evaluation.retrieval import ranks
 from counterpoint.multimodal import use
+from counterpoint.multimodal.assess import assess
 from counterpoint.multimodal.encoders import Encoded
 from counterpoint.multimodal.encoders import measure as measure_table
 from counterpoint.multimodal.judge import cross_view
@@ -42,7 +43,7 @@ class RidgeCCA(Method):
         variates: tuple[int, ...] = Field((8, 16, 32, 64, 128), description="numbers of canonical variates tried")
 
     Data = Table
-    judge = staticmethod(cross_view)
+    judge, assess = staticmethod(cross_view), staticmethod(assess)
     options: Config
     measure = measure_table
     embed_views, retrieve, reliability = use.embed_views, use.retrieve, use.reliability

@@ -145,8 +145,8 @@ _TWICE = {"clip, equal seconds": "clip", "symile-pair, equal seconds": "symile-p
 
 GATED_SYMILE = Claim(
     name="gated-symile",
-    sentence="As more rows have one misleading view, ungated Symile's top-1 falls; the candidate-conditioned gate wins a "
-    "significant part of it back with equal encoders and equal training, and trusts the corrupt view less",
+    sentence="As more rows have one misleading view, ungated Symile's top-1 falls; the candidate-conditioned gate wins "
+    "a significant part of it back with equal encoders and equal training, and trusts the corrupt view less",
     source="arXiv 2604.05834",
     arms=(
         *_arms(ablations=_HARD),
@@ -182,7 +182,7 @@ GATED_SYMILE = Claim(
     settings=tuple({"p": p} for p in (0.0, 0.25, 0.5, 1.0)),
     budget=_SHORT,
     search=replace(_SEARCH, follows={**_SEARCH.follows, **_TWICE}),
-    cut="the rarer switches, the placebo and the equal-seconds arms (three times the steps) run at p = 1 only; "
+    cut="the rarer switches, the placebo and the equal-seconds arms (three times the steps) run at p = 1; "
     "4 epochs instead of at most 25; three trials per arm in the search",
     quick={
         # One pass over fresh rows: what 15 epochs of 187 steps with rows drawn anew each epoch amount to.

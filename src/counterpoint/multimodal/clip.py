@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from counterpoint.multimodal import encoders, use
+from counterpoint.multimodal.assess import assess
 from counterpoint.multimodal.encoders import Encoded, ViewEncoders, ViewsConfig
 from counterpoint.multimodal.judge import cross_view
 from counterpoint.multimodal.table import Table
@@ -37,7 +38,7 @@ class CLIP(Method):
         learn_temperature: bool = Field(True, description="learn the temperature (scale capped at 100)")
 
     Data = Table
-    judge = staticmethod(cross_view)
+    judge, assess = staticmethod(cross_view), staticmethod(assess)
     options: Config
     measure, encode, batch, after = encoders.measure, encoders.encode, encoders.batch, encoders.clamp_scale
     embed, embed_views, retrieve, reliability = use.embed, use.embed_views, use.retrieve, use.reliability

@@ -139,7 +139,7 @@ class Gate(nn.Module):
 
 @dataclass(frozen=True)
 class Seek:
-    """Queries that look for view `target` among candidates: number, vectors, gate keys and presence of every other view."""
+    """Queries that look for view `target` among candidates: what is known of every other view."""
 
     target: int
     candidates: Float[Tensor, "m d"]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from counterpoint.errors import UserError
 from counterpoint.multimodal import encoders, use
+from counterpoint.multimodal.assess import assess
 from counterpoint.multimodal.encoders import Encoded, ViewEncoders, ViewsConfig
 from counterpoint.multimodal.gate import Gate, Neutral, Seek
 from counterpoint.multimodal.judge import cross_view
@@ -69,7 +70,7 @@ class GatedSymile(Method):
         log_scale: float = Field(0.0, description="initial logarithm of the learned scale")
 
     Data = Table
-    judge = staticmethod(cross_view)
+    judge, assess = staticmethod(cross_view), staticmethod(assess)
     options: Config
     encode, batch, after = encoders.encode, encoders.batch, encoders.clamp_scale
     embed, embed_views, retrieve = use.embed, use.embed_views, use.retrieve

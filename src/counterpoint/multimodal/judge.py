@@ -64,11 +64,8 @@ def candidate_sets(n: int, size: int | None, seed: int = 0) -> list[Int[Tensor, 
         raise UserError(f"{n} rows cannot be judged among {size} candidates; use more rows or fewer candidates")
     order = torch.arange(n) if n == size else torch.randperm(n, generator=rng(seed, "candidates"))
     groups = min(n // size, max(1, MOST_ROWS // size))
-    return (
-        list(order[: groups * size].sort().values.split(size))
-        if groups == 1
-        else list(order[: groups * size].split(size))
-    )
+    kept = order[: groups * size]
+    return list(torch.split(kept.sort().values if groups == 1 else kept, size))
 
 
 def ranks_of(method: Any, encoded: Encoded, task: Task) -> tuple[Ranks, Int[Tensor, " k"]]:

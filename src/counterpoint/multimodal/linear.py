@@ -68,4 +68,5 @@ def inverse_root(covariance: Float[Tensor, "p p"], ridge: float) -> Float[Tensor
     """
     values, vectors = torch.linalg.eigh(covariance)
     floor = ridge * values.mean() + 1e-10 * values.max().clamp(min=1e-10)
-    return vectors * (values.clamp(min=0) + floor).rsqrt() @ vectors.T
+    root: Tensor = vectors * (values.clamp(min=0) + floor).rsqrt() @ vectors.T
+    return root

@@ -106,7 +106,7 @@ def _words(name: str) -> list[re.Match[str]]:
 
 def _set_aside(name: str) -> bool:
     words = _words(name)
-    return name == "y" or bool(words) and ASIDE.fullmatch(words[-1].group().lower()) is not None
+    return name == "y" or (bool(words) and ASIDE.fullmatch(words[-1].group().lower()) is not None)
 
 
 def _by_beginning(names: Sequence[str], others: int) -> dict[str, list[str]]:

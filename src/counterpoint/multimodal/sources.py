@@ -24,7 +24,6 @@ BATCH_BYTES = 32_000_000
 CSV_BLOCK = 2_000_000
 # Decoding holds a dictionary and a page of about 1 MB for every column that is read at the same time.
 COLUMNS_AT_ONCE = 16
-IpcReader = pa.RecordBatchReader | pa.ipc.RecordBatchFileReader
 PICTURES = pa.list_(pa.list_(pa.float32()))
 """Stands in a schema for arrays of three or more axes, which no view can hold."""
 
@@ -178,8 +177,8 @@ def _parquet(path: Path) -> Source:
 
 
 def _arrow(path: Path) -> Source:
-    def batches(schema: pa.Schema, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        options = pa.ipc.IpcReadOptions(included_fields=[schema.get_field_index(name) for name in names])
+    def batches(fields: list[int]) -> Iterator[pa.RecordBatch]:
+        options = pa.ipc.IpcReadOptions(included_fields=fields)
         with _reading(path, "Arrow"), pa.OSFile(str(path)) as file:
             reader = _ipc_reader(file, options)
             filed = isinstance(reader, pa.ipc.RecordBatchFileReader)
@@ -190,17 +189,20 @@ def _arrow(path: Path) -> Source:
 
     with _reading(path, "Arrow"), pa.OSFile(str(path)) as file:
         schema = _ipc_reader(file, pa.ipc.IpcReadOptions()).schema
-    rows = sum(batch.num_rows for batch in batches(schema, schema.names[:1]))
+        columns = {name: field for field, name in enumerate(schema.names)}
+    rows = sum(batch.num_rows for batch in batches([0] if columns else []))
 
     def stream(numbers: Sequence[str], others: Sequence[str]) -> Iterator[pa.RecordBatch]:
         names = [*numbers, *others]
-        for batch in batches(schema, names):
+        for batch in batches([columns[name] for name in names]):
             yield from _slices(batch.select(names))
 
     return Source(path, schema, rows, stream, columns_at_once=COLUMNS_AT_ONCE)
 
 
-def _ipc_reader(file: pa.NativeFile, options: pa.ipc.IpcReadOptions) -> IpcReader:
+def _ipc_reader(
+    file: pa.NativeFile, options: pa.ipc.IpcReadOptions
+) -> pa.RecordBatchReader | pa.ipc.RecordBatchFileReader:
     """A reader of the file format or of the stream format, whichever this is."""
     try:
         return pa.ipc.open_file(file, options=options)

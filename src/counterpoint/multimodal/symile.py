@@ -8,6 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from counterpoint.multimodal import encoders, use
+from counterpoint.multimodal.assess import assess
 from counterpoint.multimodal.encoders import Encoded, ViewEncoders, ViewsConfig
 from counterpoint.multimodal.judge import cross_view
 from counterpoint.multimodal.table import Table
@@ -38,7 +39,7 @@ class Symile(Method):
         log_scale: float = Field(0.0, description="initial logarithm of the learned scale")
 
     Data = Table
-    judge = staticmethod(cross_view)
+    judge, assess = staticmethod(cross_view), staticmethod(assess)
     options: Config
     measure, encode, batch, after = encoders.measure, encoders.encode, encoders.batch, encoders.clamp_scale
     embed, embed_views, retrieve, reliability = use.embed, use.embed_views, use.retrieve, use.reliability
@@ -81,7 +82,7 @@ class Symile(Method):
 
 
 def product_scale(views: int, dim: int, log_scale: float) -> LogScale:
-    """The learned scale of a product of unit vectors: from exp(log_scale) * dim^((views-1)/2), at most 100 times that."""
+    """The learned scale of a product of unit vectors: exp(log_scale) * dim^((views-1)/2), up to 100 times that."""
     start = float(torch.tensor(log_scale).exp()) * dim ** ((views - 1) / 2)
     return LogScale(start, maximum=100 * start)
 

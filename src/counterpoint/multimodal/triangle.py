@@ -9,6 +9,7 @@ from torch import Tensor
 
 from counterpoint.errors import UserError
 from counterpoint.multimodal import encoders, use
+from counterpoint.multimodal.assess import assess
 from counterpoint.multimodal.encoders import Encoded, ViewEncoders, ViewsConfig
 from counterpoint.multimodal.judge import cross_view
 from counterpoint.multimodal.table import Table
@@ -36,7 +37,7 @@ class TRIANGLE(Method):
         temperature: float = Field(0.07, gt=0, description="initial temperature, learned")
 
     Data = Table
-    judge = staticmethod(cross_view)
+    judge, assess = staticmethod(cross_view), staticmethod(assess)
     options: Config
     encode, batch, after = encoders.encode, encoders.batch, encoders.clamp_scale
     embed, embed_views, retrieve, reliability = use.embed, use.embed_views, use.retrieve, use.reliability

@@ -28,11 +28,11 @@ def _measure(values: Float[np.ndarray, "n d"]) -> dict[str, Any]:
     width = values.shape[1]
     count, total, square = np.zeros(width), np.zeros(width), np.zeros(width)
     gaps, absent = np.zeros(width, dtype=np.int64), 0
-    shift = np.nan_to_num(values[0].astype(np.float64)) if len(values) else 0.0  # keeps the sums well conditioned
+    shift = np.nan_to_num(values[:1].astype(np.float64)).sum(axis=0)  # keeps the sums well conditioned
     for start in range(0, len(values), CHUNK):
         part = values[start : start + CHUNK].astype(np.float64) - shift
-        missing = np.isnan(part)
-        lacking = missing.all(axis=1)
+        missing: Bool[np.ndarray, "n d"] = np.isnan(part)
+        lacking = np.asarray(missing.all(axis=1))
         absent += int(lacking.sum())
         gaps += (missing & ~lacking[:, None]).sum(axis=0)
         part[missing] = 0.0
@@ -91,6 +91,9 @@ class Standardise(nn.Module):
     >>> layer(torch.tensor([[3.0, float("nan")]]))
     tensor([[1., 0., 1.]])
     """
+
+    mean: Tensor
+    scale: Tensor
 
     def __init__(self, facts: dict[str, Any]) -> None:
         super().__init__()

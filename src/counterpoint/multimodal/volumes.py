@@ -56,7 +56,8 @@ def gram_score(
     inner = stack @ stack.transpose(1, 2) + torch.diag_embed(absent + 1e-6)
     cosines = torch.einsum("nkd,md->nkm", stack, candidates)
     share = 1 - (cosines * torch.linalg.solve(inner, cosines)).sum(dim=1)
-    return -(torch.linalg.det(inner)[:, None] * share).clamp(min=1e-8).sqrt()
+    volume: Tensor = (torch.linalg.det(inner)[:, None] * share).clamp(min=1e-8).sqrt()
+    return -volume
 
 
 def triangle_score(others: Sequence[Float[Tensor, "n d"]], candidates: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
