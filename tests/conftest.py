@@ -8,7 +8,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-install_import_hook("counterpoint", "beartype.beartype").install()
+install_import_hook("counterpoint", "beartype.beartype")
 
 settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=40, print_blob=True)
 settings.load_profile("fixed")

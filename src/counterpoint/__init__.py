@@ -1,0 +1,67 @@
+"""Contrastive learning for every kind of data, on one core, with claims that can fail.
+
+Names are imported when they are first used, so that `import counterpoint` needs no torch.
+
+>>> import counterpoint as cp
+>>> cp.GatedSymile.__name__
+'GatedSymile'
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from counterpoint.errors import UserError as UserError
+    from counterpoint.multimodal.cca import RidgeCCA as RidgeCCA
+    from counterpoint.multimodal.clip import CLIP as CLIP
+    from counterpoint.multimodal.gated_symile import GatedSymile as GatedSymile
+    from counterpoint.multimodal.gram import GRAM as GRAM
+    from counterpoint.multimodal.mcca import MCCA as MCCA
+    from counterpoint.multimodal.symile import Symile as Symile
+    from counterpoint.multimodal.table import Table as Table
+    from counterpoint.multimodal.table import View as View
+    from counterpoint.multimodal.table import read_table as read_table
+    from counterpoint.multimodal.triangle import TRIANGLE as TRIANGLE
+    from counterpoint.training import Batch as Batch
+    from counterpoint.training import Clock as Clock
+    from counterpoint.training import Keep as Keep
+    from counterpoint.training import Method as Method
+    from counterpoint.training import MethodConfig as MethodConfig
+    from counterpoint.training import Optim as Optim
+    from counterpoint.training import Phase as Phase
+    from counterpoint.training import Run as Run
+    from counterpoint.training import SGDConfig as SGDConfig
+    from counterpoint.training import Trainer as Trainer
+    from counterpoint.training import load as load
+    from counterpoint.training import rng as rng
+
+_HOMES = {
+    "counterpoint.errors": ("UserError",),
+    "counterpoint.multimodal.cca": ("RidgeCCA",),
+    "counterpoint.multimodal.clip": ("CLIP",),
+    "counterpoint.multimodal.gated_symile": ("GatedSymile",),
+    "counterpoint.multimodal.gram": ("GRAM",),
+    "counterpoint.multimodal.mcca": ("MCCA",),
+    "counterpoint.multimodal.symile": ("Symile",),
+    "counterpoint.multimodal.table": ("Table", "View", "read_table"),
+    "counterpoint.multimodal.triangle": ("TRIANGLE",),
+    "counterpoint.training": (
+        *("Batch", "Clock", "Keep", "Method", "MethodConfig", "Optim", "Phase", "Run", "SGDConfig", "Trainer"),
+        *("load", "rng"),
+    ),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("importlib.metadata").version("counterpoint")
+    if name not in _HOME:
+        raise AttributeError(f"module 'counterpoint' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*_HOME, "__version__", "__doc__", "__file__", "__name__", "__path__"])

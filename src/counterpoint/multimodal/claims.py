@@ -92,55 +92,62 @@ OPTIM = {
     "warmup": 100,
     "clip": 1.0,
 }
-GATE_OPTIM = OPTIM | {"groups": {"gate": {"lr_scale": 10.0, "weight_decay": 0.0}}}
 
 
-def _arms(*, ablations: tuple[dict[str, Any], ...]) -> tuple[Arm, ...]:
-    """The arms of the gate's claims; `ablations` are the settings in which the rarer switches run."""
-    gated: dict[str, Any] = {"optim": GATE_OPTIM}
-    plain: dict[str, Any] = {"optim": OPTIM}
-    pair: dict[str, Any] = {"negatives": "pair"}
-    rare: dict[str, Any] = {"only": ablations}
+def _gate_rate(scale: float) -> dict[str, Any]:
+    """The gate's learning rate as a multiple of the encoders', without weight decay (the card)."""
+    return {"optim": {"groups": {"gate": {"lr_scale": scale, "weight_decay": 0.0}}}}
+
+
+def _budget(epochs: int) -> dict[str, Any]:
+    return {"epochs": epochs, "batch_size": 128, "optim": OPTIM}
+
+
+def _arms(*, rare: tuple[dict[str, Any], ...]) -> tuple[Arm, ...]:
+    """The arms of the gate's claims; `rare` are the settings in which the rarer switches and the placebo run."""
+    gate = "gated-symile"
+    pair = {"negatives": "pair"}
     return (
-        Arm("gated", "gated-symile", gated, about="the method: attention gate, sigmoid, NULL, trainable neutrals"),
-        Arm("clip", "clip", plain, role="baseline", about="pairwise CLIP"),
-        Arm("symile-n", "symile", plain | {"negatives": "n"}, role="baseline", about="N shuffled negatives"),
-        Arm(
-            "symile-pair", "symile", plain | pair, role="baseline", about="ungated, the gate's negatives: the fair one"
-        ),
-        Arm(
-            "static gate",
-            "gated-symile",
-            gated | {"gate": "matrix"},
-            role="ablation",
-            about="a weight per pair of views",
-        ),
-        Arm("no NULL", "gated-symile", gated | {"null": False}, role="ablation"),
-        Arm("no neutrals", "gated-symile", gated | {"neutral": "none"}, role="ablation", about="attenuation only"),
-        Arm("softmax gate", "gated-symile", gated | {"activation": "softmax"}, role="ablation", **rare),
-        Arm("neutrals of ones", "gated-symile", gated | {"neutral": "ones"}, role="ablation", **rare),
-        Arm("frozen neutrals", "gated-symile", gated | {"neutral": "random"}, role="ablation", **rare),
-        Arm("gated-n", "gated-symile", gated | {"negatives": "n"}, role="ablation", about="gated, N negatives", **rare),
-        Arm("placebo", "gated-symile", gated, role="placebo", data=shuffled_view, about="last view shuffled", **rare),
+        Arm("gated", gate, about="the method: attention gate, sigmoid, NULL, trainable neutrals"),
+        Arm("clip", "clip", role="baseline", about="pairwise CLIP"),
+        Arm("symile-n", "symile", {"negatives": "n"}, role="baseline", about="N shuffled negatives"),
+        Arm("symile-pair", "symile", pair, role="baseline", about="ungated, the gate's negatives: the fair one"),
+        Arm("static gate", gate, {"gate": "matrix"}, role="ablation", about="one weight per pair of views"),
+        Arm("no NULL", gate, {"null": False}, role="ablation"),
+        Arm("no neutrals", gate, {"neutral": "none"}, role="ablation", about="attenuation only"),
+        Arm("softmax gate", gate, {"activation": "softmax"}, role="ablation", only=rare),
+        Arm("neutrals of ones", gate, {"neutral": "ones"}, role="ablation", only=rare),
+        Arm("frozen neutrals", gate, {"neutral": "random"}, role="ablation", only=rare),
+        Arm("gated-n", gate, {"negatives": "n"}, role="ablation", about="gated, N shuffled negatives", only=rare),
+        Arm("placebo", gate, role="placebo", data=shuffled_view, about="last view shuffled in training", only=rare),
     )
 
 
-_RATES = ({"optim": {"lr": 3e-4}}, {"optim": {"lr": 1e-3}}, {"optim": {"lr": 3e-3}})
-_GATE_RATES = tuple({"optim": {"groups": {"gate": {"lr_scale": scale}}}} for scale in (3.0, 10.0, 30.0))
+def _few_arms(epochs: int, rare: tuple[dict[str, Any], ...]) -> tuple[Arm, ...]:
+    """Four arms that need no search: the gate's rate is ten times the encoders' (the card's second trial)."""
+    gated = _budget(epochs) | {"optim": OPTIM | _gate_rate(10.0)["optim"]}
+    chosen = [arm for arm in _arms(rare=rare) if arm.name in ("gated", "clip", "symile-pair", "placebo")]
+    return tuple(replace(arm, budget=gated) if arm.method == "gated-symile" else arm for arm in chosen)
 
 
 def _search(setting: dict[str, Any], budget: dict[str, Any]) -> Search:
     """Three trials each on validation rows of a seed of its own: the ungated arms' learning rate, the gate's rate."""
     plain, gated = ("clip", "symile-n", "symile-pair"), ("gated", "static gate", "no NULL", "no neutrals")
-    trials = dict.fromkeys(plain, _RATES) | dict.fromkeys(gated, _GATE_RATES)
-    follows = dict.fromkeys(("softmax gate", "neutrals of ones", "frozen neutrals", "gated-n", "placebo"), "gated")
-    return Search(trials, measure="top1", setting=setting, seeds=(100,), follows=follows, budget=budget)
+    rates = tuple({"optim": {"lr": rate}} for rate in (3e-4, 1e-3, 3e-3))
+    gate_rates = tuple(_gate_rate(scale) for scale in (3.0, 10.0, 30.0))
+    return Search(
+        trials=dict.fromkeys(plain, rates) | dict.fromkeys(gated, gate_rates),
+        measure="top1",
+        setting=setting,
+        seeds=(100,),
+        follows=dict.fromkeys(("softmax gate", "neutrals of ones", "frozen neutrals", "gated-n", "placebo"), "gated"),
+        budget=budget,
+    )
 
 
 _HARD = ({"p": 1.0},)
-_SHORT = {"epochs": 4, "batch_size": 128}
-_LONG = {"epochs": 12, "batch_size": 128}  # a gated step takes two to three times an ungated one
-_SEARCH = _search({"p": 0.5}, {"epochs": 2, "batch_size": 128})
+_LONG = _budget(12)  # a gated step takes two to three times an ungated one
+_SEARCH = _search({"p": 0.5}, _budget(2))
 _TWICE = {"clip, equal seconds": "clip", "symile-pair, equal seconds": "symile-pair"}
 
 GATED_SYMILE = Claim(
@@ -149,12 +156,12 @@ GATED_SYMILE = Claim(
     "a significant part of it back with equal encoders and equal training, and trusts the corrupt view less",
     source="arXiv 2604.05834",
     arms=(
-        *_arms(ablations=_HARD),
-        Arm("clip, equal seconds", "clip", {"optim": OPTIM}, role="baseline", budget=_LONG, only=_HARD),
+        *_arms(rare=_HARD),
+        Arm("clip, equal seconds", "clip", role="baseline", budget=_LONG, only=_HARD),
         Arm(
             "symile-pair, equal seconds",
             "symile",
-            {"optim": OPTIM, "negatives": "pair"},
+            {"negatives": "pair"},
             role="baseline",
             budget=_LONG,
             only=_HARD,
@@ -180,7 +187,7 @@ GATED_SYMILE = Claim(
     judge=find_first,
     seeds=(0, 1, 2),
     settings=tuple({"p": p} for p in (0.0, 0.25, 0.5, 1.0)),
-    budget=_SHORT,
+    budget=_budget(4),
     search=replace(_SEARCH, follows={**_SEARCH.follows, **_TWICE}),
     cut="the rarer switches, the placebo and the equal-seconds arms (three times the steps) run at p = 1; "
     "4 epochs instead of at most 25; three trials per arm in the search",
@@ -189,9 +196,9 @@ GATED_SYMILE = Claim(
         "data": fresh,
         "seeds": (0,),
         "settings": ({"p": 1.0},),
-        "budget": {"epochs": 1, "batch_size": 128},
+        "budget": _budget(1),
         "search": None,
-        "arms": tuple(arm for arm in _arms(ablations=_HARD) if arm.name in ("gated", "clip", "symile-pair", "placebo")),
+        "arms": _few_arms(1, _HARD),
         "predictions": (
             Better("top1", "gated", than="symile-pair"),
             Better("top1", "gated", than="clip", required=False),
@@ -210,7 +217,7 @@ GATED_SYMILE_GAUSSIAN = Claim(
     sentence="When one view of every row is replaced by noise, which says nothing instead of something wrong, "
     "the gate still wins",
     source="arXiv 2604.05834",
-    arms=tuple(arm for arm in _arms(ablations=_NOISY) if arm.name in ("gated", "clip", "symile-pair", "placebo")),
+    arms=_few_arms(10, _NOISY),
     predictions=(
         Better("top1", "gated", than="symile-pair"),
         Better("top1", "gated", than="placebo"),
@@ -220,11 +227,11 @@ GATED_SYMILE_GAUSSIAN = Claim(
     judge=find_first,
     seeds=(0, 1, 2),
     settings=_NOISY,
-    budget={"epochs": 10, "batch_size": 128},
-    cut="p = 1 only; learning rates as found for the swapped rows' defaults, no search of its own",
+    budget=_budget(10),
+    cut="p = 1 only; no search, the card's learning rates",
 )
 
-_DIGITS = {"epochs": 60, "batch_size": 128}
+_DIGITS = _budget(60)
 _DIGITS_SEARCH = _search({"share": 0.3}, _DIGITS)
 
 GATED_SYMILE_DIGITS = Claim(
@@ -232,7 +239,7 @@ GATED_SYMILE_DIGITS = Claim(
     sentence="On real digits, with the Fourier or Zernike view of some rows taken from another digit, the gate finds "
     "the picture more often than ungated Symile, and its lead grows with the share of such rows",
     source="arXiv 2604.05834 (the method; the data are ours)",
-    arms=_arms(ablations=({"share": 0.0}, {"share": 0.3}, {"share": 0.6})),
+    arms=_arms(rare=({"share": 0.0}, {"share": 0.3}, {"share": 0.6})),
     predictions=(
         Falls("top1", "symile-pair", along="share"),
         Better("top1", "gated", than="symile-pair", where={"share": 0.3}),

@@ -130,7 +130,7 @@ def _describes(values: np.ndarray) -> bool:
     distinct = len(np.unique(known))
     if distinct < 2 or not (known == np.floor(known)).all():
         return distinct > 1
-    counts = len(known) > 2 and bool((np.diff(known) > 0).all())
+    counts = len(known) > 2 and bool((known[1:] > known[:-1]).all())
     looks_like_id = counts or (distinct == len(known) >= 100)
     looks_like_label = distinct <= max(2, min(20, len(known) // 10))
     return not (looks_like_id or looks_like_label)
@@ -138,9 +138,10 @@ def _describes(values: np.ndarray) -> bool:
 
 def _pattern(beginning: str, columns: Sequence[str], names: Sequence[str]) -> str:
     """The shortest pattern that means exactly these columns."""
+    plain = beginning == beginning.strip() and not set(beginning) & set("*?[,")
     for separator in ("_", ".", "-", " ", ""):
         pattern = f"{beginning}{separator}*"
-        if [name for name in names if fnmatchcase(name, pattern)] == list(columns) and "," not in pattern:
+        if [name for name in names if fnmatchcase(name, pattern)] == list(columns) and plain:
             return pattern
     return ",".join(_exactly(name) for name in columns)
 

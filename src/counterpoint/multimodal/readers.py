@@ -17,6 +17,7 @@ from counterpoint.multimodal.sources import (
     is_number,
     is_vector,
     open_source,
+    reading,
     text_among_numbers,
 )
 from counterpoint.multimodal.table import Kind, Table, View
@@ -232,7 +233,8 @@ def _stream(
                 place[name].put(name, start, array)
             else:
                 chunks[name].append(array)
-    columns = {name: _plain(pa.chunked_array(arrays), source.typed) for name, arrays in chunks.items()}
+    with reading(source.path, "a table"):
+        columns = {name: _plain(pa.chunked_array(arrays), source.typed) for name, arrays in chunks.items()}
     dropped = [name for name in source.schema.names if name not in place and name not in kept]
     return blocks, columns, dropped
 

@@ -2,6 +2,7 @@
 
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -87,8 +88,8 @@ def open_source(path: str | Path) -> Source:
         raise UserError(f"{path}: the file is empty")
     source = opener(path)
     names = source.schema.names
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise UserError(f'{path}: column "{repeated[0]}" appears {names.count(repeated[0])} times; rename them')
+    if repeated := [(name, times) for name, times in Counter(names).items() if times > 1]:
+        raise UserError(f'{path}: column "{repeated[0][0]}" appears {repeated[0][1]} times; rename them')
     if odd := [name for name in names if not name.isprintable()]:
         raise UserError(f"{path}: the column name {odd[0][:40]!r} has unprintable characters; rename it")
     if source.rows == 0:
@@ -123,8 +124,15 @@ def as_float32(array: pa.Array | pa.ChunkedArray) -> Float32[np.ndarray, " n"]:
     return np.asarray(array.cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False))
 
 
+# What pyarrow, numpy and zipfile raise over files that are not what they should be.
+DAMAGE = (
+    *(pa.ArrowException, OSError, EOFError, KeyError, ValueError, RuntimeError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+
+
 @contextmanager
-def _reading(path: Path, what: str) -> Iterator[None]:
+def reading(path: Path, what: str) -> Iterator[None]:
     """Turn what a library says about a bad file into one line."""
     try:
         yield
@@ -132,15 +140,7 @@ def _reading(path: Path, what: str) -> Iterator[None]:
         raise
     except UnicodeDecodeError:
         raise UserError(f"{path}: is not UTF-8 text; save it as UTF-8") from None
-    except (
-        pa.ArrowException,
-        OSError,
-        EOFError,
-        KeyError,
-        ValueError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except DAMAGE as error:
         reason = "".join(filter(str.isprintable, str(error).strip().split("\n")[0]))[:200]
         if "Empty CSV file" in reason:
             raise UserError(f"{path}: has no rows") from None
@@ -162,14 +162,14 @@ def _parquet(path: Path) -> Source:
     def open_file() -> pa.parquet.ParquetFile:
         return pa.parquet.ParquetFile(path, pre_buffer=False, buffer_size=65_536)
 
-    with _reading(path, "Parquet"), open_file() as file:
+    with reading(path, "Parquet"), open_file() as file:
         schema, rows = file.schema_arrow, file.metadata.num_rows
         size = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
 
     def stream(numbers: Sequence[str], others: Sequence[str]) -> Iterator[pa.RecordBatch]:
         step = min(BATCH_ROWS, max(1, BATCH_BYTES * rows // max(1, size)))
         names = [*numbers, *others]
-        with _reading(path, "Parquet"), open_file() as file:
+        with reading(path, "Parquet"), open_file() as file:
             for batch in file.iter_batches(step, columns=names, use_threads=False):
                 yield batch.select(names)
 
@@ -179,7 +179,7 @@ def _parquet(path: Path) -> Source:
 def _arrow(path: Path) -> Source:
     def batches(fields: list[int]) -> Iterator[pa.RecordBatch]:
         options = pa.ipc.IpcReadOptions(included_fields=fields)
-        with _reading(path, "Arrow"), pa.OSFile(str(path)) as file:
+        with reading(path, "Arrow"), pa.OSFile(str(path)) as file:
             reader = _ipc_reader(file, options)
             filed = isinstance(reader, pa.ipc.RecordBatchFileReader)
             for batch in map(reader.get_batch, range(reader.num_record_batches)) if filed else reader:
@@ -187,7 +187,7 @@ def _arrow(path: Path) -> Source:
                 batch.validate(full=True)
                 yield batch
 
-    with _reading(path, "Arrow"), pa.OSFile(str(path)) as file:
+    with reading(path, "Arrow"), pa.OSFile(str(path)) as file:
         schema = _ipc_reader(file, pa.ipc.IpcReadOptions()).schema
         columns = {name: field for field, name in enumerate(schema.names)}
     rows = sum(batch.num_rows for batch in batches([0] if columns else []))
@@ -219,10 +219,9 @@ def _csv(path: Path, delimiter: str = ",") -> Source:
 
     def reader(types: dict[str, pa.DataType] | None) -> pa.csv.CSVStreamingReader:
         convert = pa.csv.ConvertOptions(column_types=types, include_columns=list(types or ()), strings_can_be_null=True)
-        # Without threads an error names its row, and the reader holds one block only.
         return pa.csv.open_csv(path, pa.csv.ReadOptions(use_threads=False, block_size=CSV_BLOCK), parse, convert)
 
-    with _reading(path, "CSV"):
+    with reading(path, "CSV"):
         with path.open("rb") as file:
             if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
                 raise UserError(f"{path}: is UTF-16, not UTF-8 text; save it as UTF-8")
@@ -237,7 +236,7 @@ def _csv(path: Path, delimiter: str = ",") -> Source:
         booleans = {name for name in numbers if pa.types.is_boolean(schema.field(name).type)}
         types = {name: pa.bool_() if name in booleans else pa.float64() for name in numbers}
         types |= dict.fromkeys(others, pa.string())
-        with _reading(path, "CSV"):
+        with reading(path, "CSV"):
             try:
                 with reader(types) as batches:
                     yield from batches
@@ -282,11 +281,13 @@ def text_among_numbers(path: Path, row: int, column: str, value: str, boolean: b
 
 
 def _npz(path: Path) -> Source:
-    if not zipfile.is_zipfile(path):
+    with path.open("rb") as file:
+        whole = file.read(4) == b"PK\x03\x04" and zipfile.is_zipfile(path)
+    if not whole:
         raise UserError(f"{path}: is not a whole npz archive; save it with numpy.savez")
 
     def array(name: str) -> np.ndarray:
-        with _reading(path, "npz"), np.load(path, allow_pickle=False) as archive:
+        with reading(path, "npz"), path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             try:
                 return np.asarray(archive[name])
             except ValueError as error:
@@ -296,7 +297,7 @@ def _npz(path: Path) -> Source:
                     f'{path}: array "{name}" holds Python objects, never loaded; save numbers or text'
                 ) from None
 
-    with _reading(path, "npz"), np.load(path, allow_pickle=False) as archive:
+    with reading(path, "npz"), path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         names = archive.files
     fields, lengths = [], {}
     for name in names:
@@ -309,7 +310,7 @@ def _npz(path: Path) -> Source:
             raise UserError(f'{path}: array "{one}" has {rows} rows but "{other}" has {differing}')
 
     def stream(numbers: Sequence[str], others: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        with _reading(path, "npz"):
+        with reading(path, "npz"):
             for name in [*numbers, *others]:
                 values = array(name)
                 step = min(BATCH_ROWS, max(1, BATCH_BYTES // max(1, values.nbytes // len(values))))

@@ -51,6 +51,7 @@ def embed_views(self: Any, table: Table, views: Sequence[str] | None = None) -> 
 
 def embed(self: Any, table: Table) -> Float[Tensor, "n d"]:
     """One vector per row: the normalised mean of the views it has (zero for a row with none)."""
+    self.require_fitted()
     return joint(embed_views(self, table, [name for name in self.facts["views"] if name in table.views]))
 
 

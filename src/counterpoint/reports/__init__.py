@@ -1,0 +1,6 @@
+"""A run folder as one page that opens from disk: the verdict first, then what it rests on."""
+
+from counterpoint.reports.page import write
+from counterpoint.reports.pictures import png
+
+__all__ = ["png", "write"]

@@ -21,18 +21,21 @@ class Batch:
     context: dict[str, Any] = field(default_factory=dict)
 
 
-def to_device(value: Any, device: torch.device) -> Any:
+def to_device(value: Any, device: torch.device, dtype: torch.dtype | None = None) -> Any:
     """Move every tensor inside dataclasses, dicts, lists and tuples; everything else is left alone.
+
+    With `dtype`, floating-point tensors get it.
 
     >>> to_device({"a": [torch.zeros(2)]}, torch.device("cpu"))["a"][0].device.type
     'cpu'
     """
     if isinstance(value, Tensor):
-        return value.to(device, non_blocking=True)
+        return value.to(device, dtype if value.is_floating_point() else None, non_blocking=True)
     if isinstance(value, dict):
-        return {key: to_device(item, device) for key, item in value.items()}
+        return {key: to_device(item, device, dtype) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(to_device(item, device) for item in value)
+        return type(value)(to_device(item, device, dtype) for item in value)
     if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{f.name: to_device(getattr(value, f.name), device) for f in fields(value) if f.init})
+        moved = {f.name: to_device(getattr(value, f.name), device, dtype) for f in fields(value) if f.init}
+        return replace(value, **moved)
     return value

@@ -1,5 +1,6 @@
 """One phase, step by step: shards, losses, finite checks, gradient mean over ranks, validation, checkpoints."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -30,7 +31,11 @@ LINES = 500  # most lines with losses that one phase writes to metrics.jsonl
 
 @dataclass
 class Position:
-    """Where a fit stands, saved with every checkpoint; `best` and `worse` belong to early stopping."""
+    """Where a fit stands, saved with every checkpoint.
+
+    `best` and `worse` belong to early stopping; `sums` are the loss terms of the `count` steps since the last line in
+    metrics.jsonl.
+    """
 
     phase: int = 0
     epoch: int = 0
@@ -38,29 +43,24 @@ class Position:
     step: int = 0
     best: float | None = None
     worse: int = 0
-
-
-@dataclass
-class Window:
-    """Loss terms summed since the last line in metrics.jsonl."""
-
-    sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    sums: dict[str, float] = field(default_factory=dict)
     count: int = 0
 
     def add(self, terms: dict[str, float]) -> None:
-        for name, value in terms.items():
-            self.sums[name] += value
+        """Count one step's terms."""
         self.count += 1
+        for name, value in terms.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
 
     def drain(self) -> dict[str, float]:
+        """Mean terms over the steps counted; the count starts anew."""
         means = {name: total / self.count for name, total in self.sums.items()}
-        self.sums.clear()
-        self.count = 0
+        self.sums, self.count = {}, 0
         return means
 
 
 class Loop:
-    """Runs one phase of a method from a position; `run` leaves the position at the start of the next phase."""
+    """Runs one phase of a method from a position to the start of the next phase."""
 
     def __init__(
         self,
@@ -78,14 +78,15 @@ class Loop:
         self.parameters = [parameter for _, parameter in named]
         self.optimizer = phase.optim.build(named) if phase.losses else None
         self.best: dict[str, Tensor] | None = None
-        self.window = Window()
         self.steps = 0
 
-    def run(self, optimizer_state: dict[str, Any] | None) -> None:
-        """All remaining epochs of the phase."""
+    def run(self, optimizer_state: dict[str, Any] | None) -> Position:
+        """All remaining epochs of the phase; returns the start of the next."""
         if self.optimizer is not None and optimizer_state is not None:
             self.optimizer.load_state_dict(optimizer_state)
         phase, at = self.phase, self.at
+        if phase.keep is not None and self.metrics is None:
+            raise UserError(f"keep.metric={phase.keep.metric} needs validation data; give some or leave keep out")
         self.steps = -(-len(self._plan(0)) // phase.accumulate) * phase.epochs
         with Progress(phase.name, self.steps, self.trainer.progress and rank() == 0) as progress:
             progress.update(at.step)
@@ -98,6 +99,7 @@ class Loop:
                 if at.epoch < phase.epochs:
                     self._checkpoint()
         self._finish()
+        return self.at
 
     def _epoch(self, progress: Progress) -> None:
         at, accumulate = self.at, self.phase.accumulate
@@ -107,13 +109,18 @@ class Loop:
             micro = plan[first : first + accumulate]
             terms = self._step(micro, Clock(self.trainer.seed, self.phase.name, at.epoch, at.step, self.steps))
             at.step, at.batch = at.step + 1, first + len(micro)
-            self.window.add(terms)
-            if at.step % every == 0:
+            at.add(terms)
+            if at.step % every == 0 or at.step == self.steps:
                 progress.update(at.step, self._log())
-            if self.trainer.stopping or (self.trainer.save_every and at.step % self.trainer.save_every == 0):
+            stopping = self._stopping()
+            if stopping or (self.trainer.save_every and at.step % self.trainer.save_every == 0):
                 self._checkpoint()
-            if self.trainer.stopping:
+            if stopping:
                 raise KeyboardInterrupt
+
+    def _stopping(self) -> bool:
+        """Whether Ctrl-C has reached any rank, so that all stop after the same step."""
+        return bool(sum_over_ranks(torch.tensor(float(self.trainer.stopping), device=self.fabric.device)))
 
     def _plan(self, epoch: int) -> Sequence[Tensor]:
         plan = self.phase.plan(rng(self.trainer.seed, self.phase.name, epoch, "plan"))
@@ -135,9 +142,10 @@ class Loop:
                     self.phase.visit(batch, clock)
                 continue
             terms = self._losses(batch, clock, number)
-            self.fabric.backward(torch.stack(list(terms.values())).sum() / len(micro))
-            for name, value in terms.items():
-                means[name] += self._finite(name, value, clock) / len(micro)
+            values = torch.stack(list(terms.values()))
+            self.fabric.backward(values.sum() / len(micro))
+            for name, value in zip(terms, self._finite(list(terms), values, clock), strict=True):
+                means[name] += value / len(micro)
         if self.optimizer is not None:
             self._descend(micro, clock)
         if self.phase.after is not None:
@@ -149,7 +157,7 @@ class Loop:
         """This rank's contiguous share of the rows, so that gathering restores the plan's order."""
         share = rows.tensor_split(world())[rank()]
         batch = self.phase.batch(share, clock.rng(f"batch {number}"))
-        return batch if self.fabric.device.type == "cpu" else to_device(batch, self.fabric.device)
+        return to_device(batch, self.fabric.device, self.trainer.dtype)
 
     def _losses(self, batch: Any, clock: Clock, number: int) -> dict[str, Tensor]:
         assert self.phase.losses is not None
@@ -171,28 +179,30 @@ class Loop:
         self.phase.optim.schedule_step(self.optimizer, clock.step, clock.steps)
         self.optimizer.step()
 
-    def _finite(self, name: str, value: Tensor, clock: Clock) -> float:
-        number = float(value.detach())
-        if number - number != 0:
-            raise UserError(_stopped(clock, f'loss term "{name}" is {number}'))
-        return number
+    def _finite(self, names: Sequence[str], values: Tensor, clock: Clock) -> list[float]:
+        """The terms, means over ranks; one that is not finite on any rank stops all of them."""
+        numbers: list[float] = (sum_over_ranks(values) / world()).tolist()
+        for name, number in zip(names, numbers, strict=True):
+            if not math.isfinite(number):
+                raise UserError(_stopped(clock, f'loss term "{name}" is {number}'))
+        return numbers
 
     def _blame(self, micro: Sequence[Tensor], clock: Clock) -> None:
         """Repeat the step term by term to name the one whose gradient is not finite."""
         for number, rows in enumerate(micro):
             terms = self._losses(self._batch(rows, clock, number), clock, number)
             for name, value in terms.items():
+                if not value.requires_grad:
+                    continue
                 grads = torch.autograd.grad(value, self.parameters, retain_graph=True, allow_unused=True)
-                if any(g is not None and not g.isfinite().all() for g in grads):
+                wrong = [float(not g.isfinite().all()) for g in grads if g is not None]
+                if sum_over_ranks(torch.tensor(sum(wrong), device=value.device)):
                     raise UserError(_stopped(clock, f'the gradient of loss term "{name}" is not finite'))
         raise UserError(_stopped(clock, "the norm of the summed gradient is not finite"))
 
     def _log(self) -> dict[str, float]:
-        """One line of metrics.jsonl: mean terms over ranks and steps since the last line, and the method's notes."""
-        terms = self.window.drain()
-        if world() > 1 and terms:
-            means = sum_over_ranks(torch.tensor(list(terms.values()), dtype=torch.float64)) / world()
-            terms = dict(zip(terms, means.tolist(), strict=True))
+        """One line of metrics.jsonl: mean terms over the steps since the last line, and the method's notes."""
+        terms = self.at.drain()
         if self.trainer.run:
             where = {"phase": self.phase.name, "epoch": self.at.epoch, "step": self.at.step}
             self.trainer.run.event(where | {"loss": sum(terms.values()), "terms": terms, "notes": self.method.notes})
@@ -204,11 +214,7 @@ class Loop:
     def _validate(self) -> bool:
         """Judge the epoch in eval mode and keep the best weights; True when patience has run out."""
         keep, at = self.phase.keep, self.at
-        if self.phase.losses is None:
-            return False
-        if self.metrics is None:
-            if keep is not None:
-                raise UserError(f"keep.metric={keep.metric} needs validation data; give some or leave keep out")
+        if self.phase.losses is None or self.metrics is None:
             return False
         modes = [(module, module.training) for module in self.method.modules()]
         self.method.eval()
@@ -247,19 +253,22 @@ class Loop:
                     parameter.copy_(value)
         elif self.best is not None:
             self.method.load_state_dict(self.best)
-        elif self.trainer.run:  # resumed after the best epoch
-            self.trainer.run.restore(self.method, name="best")
-        at.phase, at.epoch, at.batch, at.step, at.best, at.worse = at.phase + 1, 0, 0, 0, None, 0
+        elif self.trainer.run and self.trainer.run.restore(self.method, name="best") is None:
+            raise UserError(f"{self.trainer.run.folder}/checkpoint/best.safetensors is missing; fit again")
+        self.at = Position(phase=at.phase + 1)
         self.optimizer = None
         self._checkpoint()
 
 
 def _average_gradients(parameters: Sequence[nn.Parameter]) -> None:
-    """One flattened mean over ranks."""
+    """One flattened mean over ranks; what has no gradient on any rank keeps none, as in a single process."""
     grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-    mean = sum_over_ranks(torch.cat([g.flatten() for g in grads])) / world()
-    for parameter, value in zip(parameters, mean.split([g.numel() for g in grads]), strict=True):
-        parameter.grad = value.view_as(parameter)
+    known = grads[0].new_tensor([p.grad is not None for p in parameters])
+    *sums, known = sum_over_ranks(torch.cat([*(g.flatten() for g in grads), known])).split(
+        [*(g.numel() for g in grads), len(known)]
+    )
+    for parameter, total, has in zip(parameters, sums, known.tolist(), strict=True):
+        parameter.grad = total.view_as(parameter) / world() if has else None
 
 
 def _pick(measured: dict[str, float], name: str) -> float:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -19,6 +19,8 @@ from counterpoint.training.phase import Phase
 from counterpoint.training.runs import Run
 from counterpoint.training.samplers import shuffled
 from counterpoint.training.trainer import Trainer
+
+M = TypeVar("M", bound="Method")
 
 
 class Method(nn.Module):
@@ -93,9 +95,11 @@ class Method(nn.Module):
         return Phase(name, **(fields | change))
 
     def prepare(self, facts: dict[str, Any], seed: int = 0) -> None:
-        """Build the network from facts, as JSON would give them back."""
+        """Build the network from facts, as JSON would give them back; of an earlier network nothing is left."""
         self.facts = json.loads(json.dumps(facts))
         self.seed = seed
+        for part in (self._modules, self._parameters, self._buffers):
+            part.clear()
         self.build(self.facts)
 
     @contextmanager
@@ -104,7 +108,7 @@ class Method(nn.Module):
         with seeded(self.seed, "build", part):
             yield
 
-    def fit(self, data: Any, validation: Any = None, trainer: Trainer | None = None) -> Self:
+    def fit(self: M, data: Any, validation: Any = None, trainer: Trainer | None = None) -> M:
         """Learn from `data`; with `validation`, `judge` it after every epoch. Returns self, in eval mode.
 
         `trainer` says where and how to run (seed, device, precision, run folder); default `Trainer()`.
@@ -136,6 +140,7 @@ class Method(nn.Module):
 
     def save(self, folder: str | Path) -> Path:
         """Write options, facts, weights and tables to a run folder that `counterpoint.load` reads."""
+        self.require_fitted()
         run = Run(folder)
         run.begin(self, fingerprint=None, settings={"seed": self.seed})
         run.save(self)
@@ -145,7 +150,7 @@ class Method(nn.Module):
         """All options, those given exactly as given (scikit-learn compares them by identity)."""
         return {name: self.given.get(name, getattr(self.options, name)) for name in type(self).Config.model_fields}
 
-    def set_params(self, **options: Any) -> Self:
+    def set_params(self: M, **options: Any) -> M:
         """Change options before `fit`; raises `UserError` on a wrong one."""
         self.given = self.given | options
         self.options = check(self.given, type(self).Config)

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from schedulefree import AdamWScheduleFree
 from torch import Tensor, nn
 
+from counterpoint.errors import UserError, nearest
+
 
 class Group(BaseModel):
     """What differs for the parameters below one module: a factor on the learning rate, another weight decay."""
@@ -42,9 +44,13 @@ class Optim(BaseModel):
     groups: dict[str, Group] = {}
 
     @model_validator(mode="after")
-    def _schedule_free_needs_none(self) -> "Optim":
+    def _fits_together(self) -> "Optim":
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError("betas must be at least 0 and below 1")
         if self.name == "schedule_free" and self.schedule != "constant":
             raise ValueError("schedule_free takes the place of a schedule; use schedule=constant")
+        if self.name == "schedule_free" and self.betas[0] == 0:
+            raise ValueError("schedule_free averages with the first of betas; it must be above 0")
         return self
 
     def factor(self, step: int, steps: int) -> float:
@@ -57,7 +63,7 @@ class Optim(BaseModel):
         return 1.0 - done if self.schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
 
     def build(self, named: Sequence[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
-        """The optimiser over named parameters; raises ValueError when a group names no parameter."""
+        """The optimiser over named parameters; raises `UserError` when a group names no parameter."""
         groups = self._divide(named)
         if self.name == "sgd":
             return torch.optim.SGD(groups, lr=self.lr, momentum=self.betas[0])
@@ -66,6 +72,7 @@ class Optim(BaseModel):
             optimizer: torch.optim.Optimizer = AdamWScheduleFree(
                 groups, lr=self.lr, betas=self.betas, eps=self.eps, **warmup
             )
+            optimizer.train()  # type: ignore[attr-defined]
             return optimizer
         return torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps)
 
@@ -89,7 +96,9 @@ class Optim(BaseModel):
             key = (group.lr_scale, decay if parameter.ndim > 1 else 0.0)
             divided.setdefault(key, []).append(parameter)
         if unused:
-            raise ValueError(f"optim.groups: no trainable parameter below {', '.join(sorted(unused))}")
+            modules = {part for name, _ in named for part in name.split(".")[:-1] if not part.isdigit()}
+            first = min(unused)
+            raise UserError(f'optim.groups: nothing that learns lies in "{first}"; {nearest(first, modules)}')
         return [
             {"params": parameters, "lr": self.lr * scale, "lr_scale": scale, "weight_decay": decay}
             for (scale, decay), parameters in divided.items()

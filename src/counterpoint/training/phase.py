@@ -28,8 +28,10 @@ class Keep(BaseModel):
     patience: int = Field(0, ge=0)
 
     def better(self, value: float, than: float | None) -> bool:
-        """Whether a value beats the best so far; the first value always does."""
-        return than is None or (value > than if self.mode == "max" else value < than)
+        """Whether a value beats the best so far; the first one does, NaN never."""
+        if than is None:
+            return value == value
+        return value > than if self.mode == "max" else value < than
 
 
 @dataclass(frozen=True)

@@ -44,10 +44,12 @@ class Run:
     # The start of a run ------------------------------------------------------------------------------------
 
     def begin(self, method: "Method", fingerprint: str | None, settings: dict[str, Any]) -> None:
-        """Write config.yaml, or check that the run to resume was made the same way.
+        """Write config.yaml, or check that the run to resume was made the same way (first rank only).
 
         Raises `UserError` when the folder holds another run, naming the first difference.
         """
+        if rank() != 0:  # the first rank speaks for all, and may already have written the file
+            return
         config = {
             "format": FORMAT,
             "counterpoint": version("counterpoint"),
@@ -66,7 +68,7 @@ class Run:
             if not self.resume:
                 raise UserError(f"{self.folder} already holds a run; add --resume to go on, or choose another --out")
             self._refuse_difference(self.config(), json.loads(json.dumps(config)))
-        elif rank() == 0:
+        else:
             write_text(self.folder / "config.yaml", _to_yaml(config))
 
     def config(self) -> dict[str, Any]:
@@ -78,12 +80,15 @@ class Run:
             config = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)  # the C twin of safe_load
         except (yaml.YAMLError, UnicodeDecodeError):
             raise UserError(f"{path} is damaged: it is not readable YAML") from None
-        if not isinstance(config, dict) or "method" not in config or "facts" not in config:
+        if not isinstance(config, dict) or "method" not in config:
             raise UserError(f"{path} is not a run's config: it names no method")
         if not isinstance(config.get("format"), int) or config["format"] > FORMAT:
             raise UserError(
                 f"{path} was written by a newer version ({config.get('counterpoint')}); upgrade counterpoint"
             )
+        for part in ("options", "training", "data", "facts"):
+            if not isinstance(config.get(part), dict):
+                raise UserError(f'{path} is damaged: "{part}" is missing or not a mapping')
         return config
 
     def _refuse_difference(self, old: dict[str, Any], new: dict[str, Any]) -> None:
@@ -91,7 +96,7 @@ class Run:
             difference = _first_difference(old.get(part), new[part], part)
             if difference:
                 raise UserError(f"{self.folder} cannot be resumed: {difference}; use the same, or another --out")
-        if old.get("data", {}).get("fingerprint") != new["data"]["fingerprint"]:
+        if old["data"].get("fingerprint") != new["data"]["fingerprint"]:
             raise UserError(
                 f"{self.folder} cannot be resumed: the training data differ; use the same, or another --out"
             )
@@ -121,20 +126,29 @@ class Run:
             save_tree(self.folder / "checkpoint" / f"{name}.safetensors", tree)
 
     def restore(self, method: "Method", name: str = "last") -> dict[str, Any] | None:
-        """Put a checkpoint's state into the method; returns {"optimizer", "at"}, or None when there is none."""
-        path = self.folder / "checkpoint" / f"{name}.safetensors"
-        if not (self.resume and path.is_file()):
+        """Put a checkpoint's state into the method; returns {"optimizer", "at"}, or None when there is none.
+
+        Events written after the checkpoint are dropped, for they will be written again.
+        """
+        if not self.resume:
             return None
-        tree = load_tree(path)
-        _load_state(method, tree["state"], "borrowed", path)
-        method.load_tables(tree["tables"])
-        if rank() == 0 and name == "last" and self._events_size() > tree["events"]:
-            os.truncate(self.folder / "metrics.jsonl", tree["events"])
-        return {"optimizer": tree["optimizer"], "at": tree["at"]}
+        path = self.folder / "checkpoint" / f"{name}.safetensors"
+        tree = load_tree(path) if path.is_file() else None
+        if tree is not None:
+            _refuse_foreign(path, tree["state"], method, "borrowed")
+            method.load_state_dict(tree["state"], strict=False)
+            method.load_tables(tree["tables"])
+        if name == "last":
+            self._drop_events(tree["events"] if tree else 0)
+        return tree and {"optimizer": tree["optimizer"], "at": tree["at"]}
 
     def _events_size(self) -> int:
         path = self.folder / "metrics.jsonl"
         return path.stat().st_size if path.exists() else 0
+
+    def _drop_events(self, size: int) -> None:
+        if rank() == 0 and self._events_size() > size:
+            os.truncate(self.folder / "metrics.jsonl", size)
 
     # The end of a run --------------------------------------------------------------------------------------
 
@@ -161,12 +175,14 @@ class Run:
                 f"{self.folder}: the run did not finish (no model.safetensors); go on with fit ... --resume"
             )
         method: Method = catalog.row(str(config["method"])).load()(**config["options"])
-        method.prepare(config["facts"], config.get("training", {}).get("seed", 0))
+        method.prepare(config["facts"], config["training"].get("seed", 0))
         try:
             state = load_file(path)
         except (SafetensorError, OSError) as error:
             raise UserError(f"{path} is damaged ({error}); fit again or restore the file") from None
-        _load_state(method, state, "borrowed", path, "training_only")
+        _refuse_foreign(path, state, method, "borrowed", "training_only")
+        copied = {key: value.clone() for key, value in state.items()}
+        method.load_state_dict(copied, strict=False, assign=True)  # a run in float64 stays one
         method.load_tables(self._tables())
         method.eval()
         return method
@@ -196,9 +212,8 @@ def without(state: dict[str, Tensor], method: nn.Module, *marks: str) -> dict[st
     return {key: value for key, value in state.items() if not key.startswith(prefixes)} if prefixes else dict(state)
 
 
-def _load_state(method: nn.Module, state: dict[str, Tensor], *rest: Any) -> None:
-    marks = [mark for mark in rest if isinstance(mark, str)]
-    (path,) = [part for part in rest if isinstance(part, Path)]
+def _refuse_foreign(path: Path, state: dict[str, Tensor], method: nn.Module, *marks: str) -> None:
+    """Raise `UserError` unless a state has exactly the tensors of the method, but for parts that carry a mark."""
     expected = without(method.state_dict(), method, *marks)
     for key in sorted(expected.keys() | state.keys()):
         here, there = expected.get(key), state.get(key)
@@ -206,7 +221,6 @@ def _load_state(method: nn.Module, state: dict[str, Tensor], *rest: Any) -> None
             raise UserError(
                 f"{path} does not fit this run's config.yaml (first difference: {key}); one of them is foreign"
             )
-    method.load_state_dict(state, strict=False)
 
 
 def _first_difference(old: Any, new: Any, where: str) -> str | None:

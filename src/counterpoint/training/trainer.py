@@ -40,6 +40,7 @@ class Trainer:
     ) -> None:
         self.seed, self.run, self.device, self.precision = seed, run, device, precision
         self.save_every, self.progress = save_every, progress
+        self.dtype = torch.float64 if precision == "64-true" else None
         self.stopping = False
 
     def settings(self) -> dict[str, Any]:
@@ -53,7 +54,7 @@ class Trainer:
         Ctrl-C, once the running step is finished and saved.
         """
         fabric = self._fabric()
-        method.to(fabric.device)
+        method.to(fabric.device, self.dtype)
         saved = self.run.restore(method) if self.run else None
         at = Position(**saved["at"]) if saved else Position()
         optimizer = saved["optimizer"] if saved else None
@@ -62,7 +63,7 @@ class Trainer:
         try:
             with self._finish_the_step_on_interrupt():
                 for phase in phases[at.phase :]:
-                    Loop(self, fabric, method, phase, at, metrics, learnable).run(optimizer)
+                    at = Loop(self, fabric, method, phase, at, metrics, learnable).run(optimizer)
                     optimizer = None
         finally:
             torch.set_rng_state(before)
@@ -72,7 +73,7 @@ class Trainer:
     def _fabric(self) -> "Fabric":
         """Fabric for device, autocast and backward, imported late because it is slow to import."""
         from lightning_fabric import Fabric
-        from lightning_fabric.plugins.environments import LightningEnvironment
+        from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
         try:
             return Fabric(

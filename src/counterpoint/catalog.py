@@ -1,0 +1,192 @@
+"""Every method there is, one row each; read without importing torch.
+
+Third parties add rows through the entry-point group `counterpoint.methods`: each entry point's value is a `Row`
+in a module that does not import torch.
+"""
+
+import importlib
+import json
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Literal
+
+from counterpoint.errors import UserError, nearest
+
+GROUP = "counterpoint.methods"
+RESULTS = Path(__file__).parent / "results"
+"""The committed result of each claim, `<method>.json`; the claims board is generated from these files."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method as the catalog knows it; targets are `module:Name`, imported only when asked for.
+
+    `data` has a classmethod `read(path, **options)`; `against` names the closed-form baseline that a fit is judged
+    against; `extra` is the extra of the package that the method needs.
+
+    >>> row("clip").target
+    'counterpoint.multimodal.clip:CLIP'
+    """
+
+    name: str
+    target: str
+    wing: str
+    data: str
+    paper: str
+    status: Literal["exact", "partial", "reconstruction", "baseline"]
+    claim: str | None = None
+    extra: str | None = None
+    summary: str = ""
+    against: str | None = None
+
+    def load(self) -> Any:
+        """Import the method's class."""
+        return resolve(self.target, self.extra)
+
+    def reader(self) -> Any:
+        """Import the class that reads the method's data."""
+        return resolve(self.data, self.extra)
+
+
+def resolve(target: str, extra: str | None = None) -> Any:
+    """Import `module:Name`; raises `UserError` naming the extra to install when a package of it is absent.
+
+    >>> resolve("math:sqrt")(9.0)
+    3.0
+    """
+    module, _, name = target.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as missing:
+        if extra is None:
+            raise
+        raise UserError(f"{missing.name} is not installed; run: pip install 'counterpoint[{extra}]'") from None
+
+
+def _table_method(name: str, target: str, paper: str, summary: str, **more: Any) -> Row:
+    """A learned method of the multimodal wing, judged against ridge CCA."""
+    shared = {"status": "exact", "against": "ridge-cca"} | more
+    return Row(
+        name=name,
+        target=f"counterpoint.multimodal.{target}",
+        wing="multimodal",
+        data="counterpoint.multimodal.table:Table",
+        paper=paper,
+        summary=summary,
+        **shared,
+    )
+
+
+OWN = (
+    _table_method(
+        "clip",
+        "clip:CLIP",
+        paper="arXiv 2103.00020",
+        summary="symmetric InfoNCE over every pair of views",
+    ),
+    _table_method(
+        "symile",
+        "symile:Symile",
+        paper="arXiv 2411.01053",
+        summary="all views at once through the product of their vectors",
+    ),
+    _table_method(
+        "gated-symile",
+        "gated_symile:GatedSymile",
+        paper="arXiv 2604.05834",
+        summary="Symile with a gate that switches untrustworthy views off",
+        claim="counterpoint.multimodal.claims:GATED_SYMILE",
+    ),
+    _table_method(
+        "gram",
+        "gram:GRAM",
+        paper="arXiv 2412.11959",
+        summary="the volume spanned by the views' vectors",
+    ),
+    _table_method(
+        "triangle",
+        "triangle:TRIANGLE",
+        paper="arXiv 2509.24734",
+        summary="the area between three views' vectors",
+    ),
+    _table_method(
+        "ridge-cca",
+        "cca:RidgeCCA",
+        paper="Vinod 1976",
+        summary="canonical correlations of each pair of views, ridge tuned on validation rows",
+        status="baseline",
+        against=None,
+    ),
+    _table_method(
+        "mcca",
+        "mcca:MCCA",
+        paper="Kettenring 1971",
+        summary="one linear space for all views",
+        status="baseline",
+        against=None,
+    ),
+)
+
+
+def rows() -> dict[str, Row]:
+    """All methods by name: our own, then third parties' in the order of their names.
+
+    Raises `UserError` when an entry point cannot be loaded or takes a name that is in use.
+    """
+    found = {row.name: row for row in OWN}
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        theirs = _third_party(entry)
+        if theirs.name in found:
+            raise UserError(f'{_package(entry)}: its method "{theirs.name}" has the name of another method')
+        found[theirs.name] = theirs
+    return found
+
+
+def row(name: str) -> Row:
+    """The row of one method; raises `UserError` with the nearest name when there is none."""
+    for own in OWN:
+        if own.name == name:
+            return own
+    known = rows()
+    if name not in known:
+        raise UserError(f'unknown method "{name}"; {nearest(name, known)}')
+    return known[name]
+
+
+def name_of(method: type) -> str:
+    """The catalog name of a method's class; raises `UserError` when it has none."""
+    for known in rows().values():
+        if known.target.endswith(f":{method.__qualname__}") and known.load() is method:
+            return known.name
+    raise UserError(f"{method.__module__}:{method.__qualname__} is not in the catalog; see CONTRIBUTING.md for its row")
+
+
+def latest_verdict(name: str) -> str | None:
+    """What the committed run of a method's claim concluded (of its quick form, where there is no full run), or None.
+
+    Raises `UserError` when the result file is damaged.
+    """
+    for path, note in ((RESULTS / f"{name}.json", ""), (RESULTS / f"{name}-quick.json", " (quick)")):
+        if path.exists():
+            try:
+                return str(json.loads(path.read_text(encoding="utf-8"))["verdict"]) + note
+            except (ValueError, KeyError, TypeError):
+                raise UserError(f"{path}: not the result of a claim; restore it from the repository") from None
+    return None
+
+
+def _third_party(entry: EntryPoint) -> Row:
+    try:
+        loaded = entry.load()
+    except Exception as error:
+        raise UserError(
+            f'{_package(entry)}: its method "{entry.name}" cannot be loaded ({error}); mend or uninstall it'
+        ) from error
+    if not isinstance(loaded, Row):
+        raise UserError(f'{_package(entry)}: its entry point "{entry.name}" is not a counterpoint.catalog.Row')
+    return loaded
+
+
+def _package(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist is not None else entry.value

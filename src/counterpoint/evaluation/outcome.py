@@ -1,0 +1,146 @@
+"""What one fitted arm did on one test set, row by row, so that rows and seeds can be drawn again."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from counterpoint.errors import nearest
+
+Array = NDArray[Any]
+Columns = Mapping[str, Array]
+Measure = Callable[[Columns], float]
+Setting = tuple[tuple[str, Any], ...]
+"""One setting of a claim's data, {"p": 0.5} as (("p", 0.5),), so that it can be a key."""
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean of one column, in the rows where another column has a value if `where` says so; else NaN.
+
+    >>> Mean("hit", where=("kind", 1))({"hit": np.array([1.0, 0.0]), "kind": np.array([1, 2])})
+    1.0
+    """
+
+    column: str
+    where: tuple[str, Any] | None = None
+
+    def __call__(self, columns: Columns) -> float:
+        values = _chosen(columns, self.column, self.where)
+        return float(values.mean()) if len(values) else float("nan")
+
+
+@dataclass(frozen=True)
+class Median:
+    """The median of one column, chosen as in `Mean`."""
+
+    column: str
+    where: tuple[str, Any] | None = None
+
+    def __call__(self, columns: Columns) -> float:
+        values = _chosen(columns, self.column, self.where)
+        return float(np.median(values)) if len(values) else float("nan")
+
+
+def _chosen(columns: Columns, column: str, where: tuple[str, Any] | None) -> Array:
+    values = columns[column]
+    return values if where is None else values[columns[where[0]] == where[1]]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """One fitted arm on one test set: columns of n rows, and measures as functions of (resampled) columns.
+
+    `ids` name the rows; `unit` groups rows that come together (the views of one thing, the frames of a
+    sequence) and are drawn together. Measures need not be means. Raises ValueError for columns of different
+    length or of Python objects.
+
+    >>> columns = {"hit": np.array([1, 0, 1, 1])}
+    >>> Outcome(ids=np.arange(4), columns=columns, measures={"top1": Mean("hit")}).summary()
+    {'top1': 0.75}
+    """
+
+    ids: Array
+    columns: Columns
+    measures: Mapping[str, Measure]
+    unit: Array | None = None
+
+    def __post_init__(self) -> None:
+        named = {"ids": self.ids, **self.columns} | ({} if self.unit is None else {"unit": self.unit})
+        for name, values in named.items():
+            if values.shape != (len(self.ids),):
+                raise ValueError(f'"{name}" has shape {values.shape}, but there are {len(self.ids)} rows')
+            if values.dtype == object:
+                raise ValueError(f'"{name}" holds Python objects; use numbers or strings of numpy')
+
+    def value(self, measure: str, rows: Array | None = None) -> float:
+        """One measure, over the given row numbers (repeats allowed) or all rows once."""
+        if measure not in self.measures:
+            raise ValueError(f'unknown measure "{measure}"; {nearest(measure, self.measures)}')
+        return self.measures[measure](self.columns if rows is None else _Taken(self.columns, rows))
+
+    def summary(self) -> dict[str, float]:
+        """Every measure over all rows."""
+        return {name: self.value(name) for name in self.measures}
+
+
+class _Taken(Mapping[str, Array]):
+    """Columns at some rows; a column is only taken when a measure asks for it."""
+
+    def __init__(self, columns: Columns, rows: Array) -> None:
+        self.columns, self.rows = columns, rows
+
+    def __getitem__(self, name: str) -> Array:
+        taken: Array = self.columns[name][self.rows]
+        return taken
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.columns)
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+
+class Key(NamedTuple):
+    """Which outcome of a claim: of this arm, fitted with this seed, in this setting."""
+
+    arm: str
+    seed: int
+    setting: Setting = ()
+
+
+Outcomes = Mapping[Key, Outcome]
+
+
+def setting_of(setting: Mapping[str, Any]) -> Setting:
+    """A setting as part of a key.
+
+    >>> setting_of({"p": 0.5, "kind": "swap"})
+    (('kind', 'swap'), ('p', 0.5))
+    """
+    return tuple(sorted(setting.items()))
+
+
+class Draw:
+    """One resampling: a weight per seed (they sum to 1) and the drawn rows per seed and setting.
+
+    Where no rows are given, all are taken once. All arms see the same draw. Values are remembered, since several
+    predictions ask for the same ones.
+    """
+
+    def __init__(self, weights: Mapping[int, float], rows: Mapping[tuple[int, Setting], Array] | None = None) -> None:
+        self.weights, self.rows = weights, rows or {}
+        self._known: dict[tuple[Key, Outcome, str], float] = {}
+
+    def mean(self, outcomes: Outcomes, arm: str, setting: Setting, measure: str) -> float:
+        """The weighted mean over seeds of a measure of one arm in one setting."""
+        keys = [(Key(arm, seed, setting), weight) for seed, weight in self.weights.items()]
+        return sum(weight * self._value(key, outcomes[key], measure) for key, weight in keys)
+
+    def _value(self, key: Key, outcome: Outcome, measure: str) -> float:
+        place = (key, outcome, measure)
+        if place not in self._known:
+            self._known[place] = outcome.value(measure, self.rows.get((key.seed, key.setting)))
+        return self._known[place]

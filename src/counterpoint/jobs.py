@@ -1,0 +1,336 @@
+"""What the commands do, callable from Python: they read, train, judge and write; they print nothing.
+
+`say` is called with each remark for a person (what was recognised in the data, warnings).
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from counterpoint import catalog, launch, options, reports, vectors
+from counterpoint.card import model_card
+from counterpoint.errors import UserError, nearest
+from counterpoint.evaluation.outcome import Key, Outcome
+from counterpoint.evaluation.predictions import Better
+from counterpoint.evaluation.significance import Interval, bootstrap, summary_with_intervals
+from counterpoint.files import atomic_path, write_json, write_text
+from counterpoint.training import Method, Run, Trainer, load
+
+Say = Callable[[str], None]
+PARTS = ("train", "validation", "test")
+
+
+def silent(text: str) -> None:
+    """Say nothing."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One fit: a method of the catalog, a data file, `key=value` options for both, and where the run folder goes.
+
+    `split` gives shares, "train=.6,validation=.2,test=.2"; a part with a file of its own (`validation`, `test`) is not
+    split off. `label` names a column of classes to probe the vectors with; `picture` a view to show, "pix:15x16".
+    """
+
+    method: str
+    data: Path
+    out: Path
+    options: Sequence[str] = ()
+    seed: int = 0
+    resume: bool = False
+    split: str = "train=.6,validation=.2,test=.2"
+    validation: Path | None = None
+    test: Path | None = None
+    label: str | None = None
+    picture: str | None = None
+    device: str = "auto"
+    precision: Any = "32-true"
+    save_every: int = 0
+    progress: bool = False
+
+
+def fit(request: Fit, say: Say = silent) -> dict[str, Any]:
+    """Train, judge on the test rows beside the row's baseline, and fill the run folder; returns evaluation.json.
+
+    Within several ranks all train, the first judges and writes, and the others return an empty dictionary.
+    Raises `UserError` for anything about the data, the options or the folder that the user can mend.
+    """
+    row = catalog.row(request.method)
+    reading, given = options.divide(request.options, row.reader(), row.load().Config)
+    method = row.load()(**given)
+    table = row.reader().read(request.data, **reading)
+    _introduce(table, say)
+    stored = _reader_options(table, reading)
+    parts = _parts(request, table, lambda path: row.reader().read(path, **stored))
+    picture = _picture(request.picture, table)
+    _known_column(request.label, table)
+    about = {
+        "source": str(request.data),
+        "reader": stored,
+        "split": request.split,
+        "files": {name: str(path) for name in PARTS[1:] if (path := getattr(request, name)) is not None},
+        "rows": {name: len(part) for name, part in parts.items()},
+        "display": {"label": request.label, "picture": request.picture},
+    }
+    run = Run(request.out, data=about, resume=request.resume)
+    with launch.group():
+        method.fit(parts["train"], parts.get("validation"), _trainer(request, run))
+    if not launch.is_first():
+        return {}
+    evaluation = _judge(row, method, parts, request)
+    write_json(run.folder / "evaluation.json", evaluation)
+    vectors.write_vectors(run.folder / "embeddings.parquet", method, parts.items())
+    if picture is not None:
+        _write_pictures(run.folder / "display.parquet", parts.values(), *picture)
+    write_text(run.folder / "README.md", model_card(row, run.config(), evaluation))
+    return evaluation | {"run": str(run.folder), "report": str(reports.write(run.folder))}
+
+
+def evaluate(run: Path, data: Path, say: Say = silent) -> dict[str, Any]:
+    """Judge a fitted run on a file of other rows, with the views it was fitted on."""
+    method = load(run)
+    table = _read_for(Run(run), data, judged=True)
+    _introduce(table, say)
+    outcome = type(method).judge(method, table)
+    return {"method": method.name, "rows": len(outcome.ids), "measures": _measures(outcome)}
+
+
+def embed(run: Path, data: Path, output: Path, given: Sequence[str] | None = None, say: Say = silent) -> Path:
+    """Write the vectors of other rows to a Parquet file; `given` names the views to use, default all of the run."""
+    method = load(run)
+    table = _read_for(Run(run), data, given)
+    _introduce(table, say)
+    vectors.write_vectors(output, method, [(None, table)])
+    return output
+
+
+def retrieve(
+    run: Path,
+    target: str,
+    given: Sequence[str],
+    rows: Path,
+    candidates: Path | None = None,
+    k: int = 10,
+    say: Say = silent,
+) -> list[dict[str, Any]]:
+    """For each row, the k candidates whose `target` view fits its `given` views best.
+
+    Candidates are the run's own rows unless a file is given. Rows need only the given views, candidates only the
+    target.
+    """
+    from counterpoint.multimodal.use import check_views
+
+    method: Any = load(run)
+    check_views(method, target, given)
+    queries = _read_for(Run(run), rows, given)
+    if candidates is not None:
+        found = method.retrieve(queries, target, given, _read_for(Run(run), candidates, [target]), k)
+    else:
+        ids, encoded = _own_rows(run, target)
+        found = method.retrieve(queries, target, given, encoded, k, ids=ids)
+    return [
+        {
+            "id": _plain(query),
+            "found": [{"id": _plain(i), "score": s} for i, s in zip(ids, scores.tolist(), strict=True)],
+        }
+        for query, ids, scores in zip(queries.ids, found.ids, found.scores, strict=True)
+    ]
+
+
+def verify(
+    method: str, quick: bool = False, workers: int = 2, out: Path | None = None, progress: bool = False
+) -> dict[str, Any]:
+    """Run the claim of a method and return its result file's content; `out` defaults to runs/claims."""
+    from counterpoint import claims
+    from counterpoint.claims.units import load_claim
+
+    folder = out or Path("runs/claims")
+    path = claims.result_path(folder, load_claim(method).name, quick)
+    claims.verify(method, folder=folder, quick=quick, workers=workers, progress=progress)
+    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return result
+
+
+def report(run: Path) -> Path:
+    """Write a run's report page again."""
+    Run(run).config()
+    return reports.write(run)
+
+
+def _introduce(table: Any, say: Say) -> None:
+    """Say what was recognised in a table, and what looks wrong with it."""
+    say(f"{table.source}: {len(table)} rows")
+    for view in table.schema():
+        holes = f", {100 * view['missing']:.1f} % missing" if view["missing"] else ""
+        shape = f"{view['kind']}, {view['width']} wide, {view['rows']} rows{holes}"
+        say(f"  view {view['view']}: {shape} ({view['columns']})")
+    for text in table.warnings():
+        say(text if text in table.notes else f"warning: {text}")
+
+
+def _reader_options(table: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What reads another file the same way: the columns that each view was made of, and what the user gave."""
+    return {**given, "view": {name: list(view.columns) for name, view in table.views.items()}}
+
+
+def _read_for(run: Run, path: Path, views: Sequence[str] | None = None, judged: bool = False) -> Any:
+    """Read a file as the run's data were read, some views only when named; only what is judged needs its groups."""
+    config = run.config()
+    stored = dict((config.get("data") or {}).get("reader") or {})
+    if not stored:
+        raise UserError(
+            f"{run.folder}/config.yaml does not say how to read a file; only `counterpoint fit` writes that"
+        )
+    if not judged:
+        stored.pop("group", None)
+    if views is not None:
+        for name in views:
+            if name not in stored["view"]:
+                raise UserError(f'unknown view "{name}"; {nearest(name, stored["view"])}')
+        stored |= {"view": {name: stored["view"][name] for name in views}, "least_views": 1}
+    return catalog.row(config["method"]).reader().read(path, **stored)
+
+
+def _parts(request: Fit, table: Any, read: Callable[[Path], Any]) -> dict[str, Any]:
+    """The rows of each part: from files of their own, or split off by share."""
+    files = {name: path for name in PARTS[1:] if (path := getattr(request, name)) is not None}
+    shares = {name: share for name, share in _shares(request.split).items() if name not in files}
+    total = sum(shares.values())
+    scaled = {name: share / total for name, share in shares.items()}
+    parts = {"train": table} if len(scaled) == 1 else table.split(scaled, seed=request.seed)
+    return parts | {name: read(path) for name, path in files.items()}
+
+
+def _shares(text: str) -> dict[str, float]:
+    """Shares by name from "train=.6,validation=.2,test=.2".
+
+    >>> _shares("train=.8,test=.2")
+    {'train': 0.8, 'test': 0.2}
+    """
+    example = "write train=.6,validation=.2,test=.2"
+    shares: dict[str, float] = {}
+    for item in text.split(","):
+        name, _, value = item.strip().partition("=")
+        if name not in PARTS or name in shares:
+            raise UserError(f'--split {text}: "{name}" is not a part or given twice; {example}')
+        try:
+            shares[name] = float(value)
+        except ValueError:
+            raise UserError(f'--split {text}: "{value}" is not a number; {example}') from None
+    if not all(share > 0 for share in shares.values()) or abs(sum(shares.values()) - 1) > 1e-6 or "train" not in shares:
+        raise UserError(f"--split {text}: shares must be above 0, add up to 1 and include train; {example}")
+    return shares
+
+
+def _picture(text: str | None, table: Any) -> tuple[str, tuple[int, int]] | None:
+    """The view and shape of "pix:15x16"."""
+    if text is None:
+        return None
+    view, _, shape = text.rpartition(":")
+    sides = shape.split("x")
+    if not view or len(sides) != 2 or not all(side.isdigit() for side in sides):
+        raise UserError(f"--picture {text}: write VIEW:ROWSxCOLUMNS, such as pix:15x16")
+    if view not in table.views:
+        raise UserError(f'--picture {text}: unknown view "{view}"; {nearest(view, table.views)}')
+    height, width = map(int, sides)
+    width_of_view = table.views[view].width
+    if height * width != width_of_view:
+        raise UserError(f"--picture {text}: {height} x {width} is not the {width_of_view} numbers of the view")
+    return view, (height, width)
+
+
+def _known_column(name: str | None, table: Any) -> None:
+    if name is not None and name not in table.columns:
+        known = nearest(name, table.columns)
+        raise UserError(f"--label {name}: {table.source} has no such column beside its views; {known}")
+
+
+def _trainer(request: Fit, run: Run | None = None) -> Trainer:
+    return Trainer(
+        seed=request.seed,
+        run=run,
+        device=request.device,
+        precision=request.precision,
+        save_every=request.save_every if run is not None else 0,
+        progress=request.progress,
+    )
+
+
+def _judge(row: catalog.Row, method: Method, parts: Mapping[str, Any], request: Fit) -> dict[str, Any]:
+    """What evaluation.json holds: measures with intervals, the paired difference to the baseline, the assessment."""
+    if "test" not in parts:
+        return {"method": row.name, "rows": 0, "measures": {}, "against": None, "assessment": {}}
+    started = time.perf_counter()
+    outcome = type(method).judge(method, parts["test"])
+    assess = getattr(type(method), "assess", None)
+    return {
+        "method": row.name,
+        "rows": len(outcome.ids),
+        "measures": _measures(outcome),
+        "against": _against(row.against, outcome, parts, request) if row.against else None,
+        "assessment": assess(method, parts["train"], parts["test"], label=request.label) if assess else {},
+        "seconds": round(time.perf_counter() - started, 2),
+    }
+
+
+def _against(name: str, outcome: Outcome, parts: Mapping[str, Any], request: Fit) -> dict[str, Any]:
+    """Fit the baseline on the same rows and pair its outcome with ours."""
+    baseline = catalog.row(name).load()().fit(parts["train"], parts.get("validation"), _trainer(request))
+    theirs = type(baseline).judge(baseline, parts["test"])
+    shared = [measure for measure in outcome.measures if measure in theirs.measures]
+    return {
+        "name": name,
+        "measures": _measures(theirs),
+        "difference": _differences(outcome, theirs, shared),
+    }
+
+
+def _differences(ours: Outcome, theirs: Outcome, measures: Sequence[str]) -> dict[str, dict[str, float | None]]:
+    """Ours minus theirs, paired over the rows."""
+    outcomes = {Key("ours", 0): ours, Key("theirs", 0): theirs}
+    gaps = [partial(Better(measure, "ours", "theirs"), outcomes) for measure in measures]
+    return {name: _cell(value) for name, value in zip(measures, bootstrap(gaps, outcomes), strict=True)}
+
+
+def _measures(outcome: Outcome) -> dict[str, dict[str, float | None]]:
+    return {name: _cell(value) for name, value in summary_with_intervals(outcome).items()}
+
+
+def _cell(value: Interval) -> dict[str, float | None]:
+    """An interval as JSON, which has no NaN."""
+    numbers = {"value": value.estimate, "low": value.low, "high": value.high}
+    return {name: number if math.isfinite(number) else None for name, number in numbers.items()}
+
+
+def _own_rows(run: Path, target: str) -> tuple[np.ndarray, Any]:
+    """The run's own rows as candidates, from the vectors it kept."""
+    import torch
+
+    from counterpoint.multimodal.encoders import Encoded
+
+    ids, values, present = vectors.read_view(run / "embeddings.parquet", target)
+    return ids, Encoded({target: torch.from_numpy(values)}, {target: torch.from_numpy(present)})
+
+
+def _write_pictures(path: Path, tables: Any, view: str, shape: tuple[int, int]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    blocks = [
+        pa.table({"id": pa.array(table.ids), "picture": [reports.png(row, shape) for row in table.views[view].values]})
+        for table in tables
+    ]
+    with atomic_path(path) as temporary:
+        pq.write_table(pa.concat_tables(blocks), temporary)
+
+
+def _plain(value: Any) -> Any:
+    """A number or text of numpy as Python's own, for JSON."""
+    return value.item() if isinstance(value, np.generic) else value

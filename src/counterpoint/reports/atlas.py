@@ -1,0 +1,102 @@
+"""The map's data: places, ids, columns to colour by, and pictures."""
+
+import base64
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from counterpoint.reports.folder import Folder
+from counterpoint.reports.project import lay_out
+
+FEW = 12
+PICTURE_BYTES = 12_000_000
+
+
+def atlas(folder: Folder) -> dict[str, Any] | None:
+    """Gather what the map draws; None when the run holds no vectors."""
+    if folder.rows is None or not folder.rows.num_rows:
+        return None
+    plane = lay_out(vectors(folder.rows["joint"]), folder.seed)
+    rows = folder.rows.take(pa.array(plane.index))
+    names = [name for name in rows.column_names if name not in ("id", "joint")]
+    columns = {name: column(rows[name].to_pylist()) for name in names}
+    return {
+        "x": plane.places[:, 0].tolist(),
+        "y": plane.places[:, 1].tolist(),
+        "ids": [str(key) for key in rows["id"].to_pylist()],
+        "columns": [{"name": name, **shown} for name, shown in columns.items() if shown],
+        "first": folder.label if folder.label in columns else None,
+        "how": plane.how,
+    }
+
+
+def vectors(lists: pa.ChunkedArray) -> np.ndarray:
+    """Turn a column of equally long lists into an n x d array; a missing list is a row of NaN."""
+    rows = lists.combine_chunks()
+    if isinstance(rows, pa.ChunkedArray):
+        rows = pa.concat_arrays(rows.chunks)
+    flat = rows.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
+    present = rows.is_valid().to_numpy(zero_copy_only=False)
+    width = len(flat) // max(1, int(present.sum()))
+    whole = np.full((len(rows), width), np.nan, dtype=np.float32)
+    whole[present] = flat.reshape(-1, width)
+    return whole
+
+
+def column(values: Sequence[Any]) -> dict[str, Any] | None:
+    """Describe a column: a scale of numbers, or 12 groups (the rest is "other"); None when it is neither.
+
+    >>> column([3, 1, 3])
+    {'kind': 'groups', 'names': ['1', '3'], 'values': [1, 0, 1]}
+    >>> column([0.5, None, 1.5])
+    {'kind': 'scale', 'values': [0.5, None, 1.5]}
+    """
+    present = [value for value in values if value is not None]
+    if not present or any(isinstance(value, list | dict | bytes) for value in present):
+        return None
+    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in present)
+    whole = numeric and all(float(value).is_integer() for value in present)
+    if numeric and not (whole and len(set(present)) <= FEW):
+        return {"kind": "scale", "values": [None if value is None else float(value) for value in values]}
+    texts = [None if value is None else f"{value:g}" if whole else str(value) for value in values]
+    return {"kind": "groups", **_groups(texts, float if whole else str)}
+
+
+def _groups(texts: Sequence[str | None], order: Callable[[str], Any]) -> dict[str, Any]:
+    """Number the groups; those beyond the 12 largest are one, and the texts stay. A missing value is -1."""
+    counts = Counter(text for text in texts if text is not None)
+    names = [name for name, _ in counts.most_common(FEW if len(counts) <= FEW else FEW - 1)]
+    names.sort(key=order)
+    code = {name: i for i, name in enumerate(names)}
+    values = [-1 if text is None else code.get(text, len(names)) for text in texts]
+    if len(names) == len(counts):
+        return {"names": names, "values": values}
+    return {"names": [*names, "other"], "values": values, "texts": list(texts)}
+
+
+def pictures(folder: Folder, first: Iterable[str], then: Iterable[str]) -> tuple[dict[str, str], int]:
+    """Encode the pictures of some ids as base64, in order of need until 12 MB; also count those left out."""
+    encoded: dict[str, str] = {}
+    left_out = size = 0
+    for key in dict.fromkeys([*first, *then]):
+        picture = folder.pictures.get(key)
+        if picture is None:
+            continue
+        size += len(picture)
+        if size > PICTURE_BYTES:
+            left_out += 1
+        else:
+            encoded[key] = base64.b64encode(picture).decode("ascii")
+    return encoded, left_out
+
+
+def captions(folder: Folder, keys: Iterable[str]) -> dict[str, str]:
+    """Give some rows' values in the label column, as text by id."""
+    if folder.rows is None or folder.label not in folder.rows.column_names:
+        return {}
+    wanted = set(keys)
+    pairs = zip(folder.rows["id"].to_pylist(), folder.rows[folder.label].to_pylist(), strict=True)
+    return {str(key): str(label) for key, label in pairs if str(key) in wanted and label is not None}
