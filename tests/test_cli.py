@@ -4,15 +4,14 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from small import QUICK, write_rows
 
 from counterpoint import catalog, jobs
 from counterpoint.cli import main
+from small import QUICK, write_rows
 
 COMMANDS = ("list", "fit", "evaluate", "embed", "retrieve", "verify", "report")
 
@@ -48,13 +47,16 @@ def test_help_and_list_are_quick_and_import_no_torch(arguments: tuple[str, ...])
         "import sys; from counterpoint.cli import main; "
         f"main({list(arguments)!r}); print('torch' in sys.modules, 'pyarrow' in sys.modules, file=sys.stderr)"
     )
-    seconds = []
-    for _ in range(5):
-        start = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        seconds.append(time.perf_counter() - start)
-        assert done.stderr.strip() == "False False"
-    assert min(seconds) <= 0.3
+    assert min(_processor_seconds(code) for _ in range(8)) <= 0.3
+
+
+def _processor_seconds(code: str) -> float:
+    """What a process of its own costs; not the wall's time, which depends on what else the machine does."""
+    before = os.times()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "False False"
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -165,7 +167,10 @@ def test_ctrl_c_says_how_to_resume(
     out = str(tmp_path / "a run")
     assert main(["fit", "clip", str(rows), "view.labs=lab_*", "--out", out]) == 130
     said = capsys.readouterr().err
-    assert said == f"counterpoint: stopped; go on with: counterpoint fit clip {rows} 'view.labs=lab_*' --out '{out}' --resume\n"
+    assert (
+        said
+        == f"counterpoint: stopped; go on with: counterpoint fit clip {rows} 'view.labs=lab_*' --out '{out}' --resume\n"
+    )
 
 
 def test_a_closed_pipe_is_quiet() -> None:

@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from small import QUICK, write_rows
 
 from counterpoint import jobs
 from counterpoint.errors import UserError
 from counterpoint.training import Run, load
 from counterpoint.vectors import read_view
+from small import QUICK, write_rows
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -177,9 +177,7 @@ def test_resuming_a_finished_run_gives_the_same_weights(run: Path, request_: job
         ({"seed": 1, "resume": True}, r"training\.seed was 0 and is now 1"),
     ],
 )
-def test_a_wrong_request_is_one_line(
-    run: Path, request_: jobs.Fit, change: dict[str, Any], line: str
-) -> None:
+def test_a_wrong_request_is_one_line(run: Path, request_: jobs.Fit, change: dict[str, Any], line: str) -> None:
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     with pytest.raises(UserError, match=line) as caught:
         jobs.fit(replace(request_, **change))

@@ -1,7 +1,7 @@
 """Every objective on this rank's shard of 14 rows; run as a script it is one of three processes.
 
-python processes.py RANK FOLDER: joins a group of three for the shards of SHARDS that have three parts, then, without the third,
-a group of two for the others, and writes what it found to FOLDER.
+python processes.py RANK FOLDER: joins a group of three for the shards of SHARDS that have three parts,
+then, without the third, a group of two for the others, and writes what it found to FOLDER.
 """
 
 import sys

@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from objectives import oracle
 
 from counterpoint.objectives import (
     Embeddings,
@@ -23,6 +22,7 @@ from counterpoint.objectives import (
     stacked,
     sup_con,
 )
+from objectives import oracle
 
 N, M, D = 10, 8, 5
 
@@ -199,7 +199,7 @@ def test_gradcheck(path: str) -> None:
     assert torch.autograd.gradcheck(value, (queries.vectors, keys.vectors, t))
 
 
-# --- equivalences ---------------------------------------------------------------------------------------------------
+# --- equivalences -------------------------------------------------------------------------------------------
 
 
 def views(n: int = 6, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tensor]:
@@ -313,7 +313,7 @@ def test_a_missing_modality_is_a_subset() -> None:
     assert_same(loss.mean()[None], expected.mean()[None], image, text)
 
 
-# --- conventions ----------------------------------------------------------------------------------------------------
+# --- conventions --------------------------------------------------------------------------------------------
 
 
 def test_one_pair_has_nothing_to_be_told_apart_from() -> None:

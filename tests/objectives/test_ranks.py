@@ -3,16 +3,14 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import torch
-from objectives import processes
 from safetensors.torch import load_file
 
 from counterpoint.objectives import gather, mean_over_ranks, rank, sum_over_ranks, world
 from counterpoint.objectives.ranks import sizes
+from objectives import processes
 
 Outcomes = dict[str, dict[str, torch.Tensor]]
 
@@ -23,7 +21,7 @@ def alone() -> Outcomes:
 
 
 @pytest.fixture(scope="module")
-def together(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, torch.Tensor]]:
+def together(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
     folder = tmp_path_factory.mktemp("ranks")
     command = [sys.executable, processes.__file__]
     running = [
@@ -41,7 +39,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tor
         for process in running:
             process.kill()
     assert all(process.returncode == 0 for process in running), "\n".join(errors)
-    yield load_file(folder / "found.safetensors")
+    return load_file(folder / "found.safetensors")
 
 
 @pytest.mark.parametrize("shards", processes.SHARDS, ids=str)

@@ -4,10 +4,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from objectives import oracle
 
 from counterpoint.objectives import Embeddings, Ids, Relation, RowLoss, info_nce, stacked
 from counterpoint.objectives.relation import as_embeddings, paired
+from objectives import oracle
 
 
 def column(n: int, least: int = -1) -> st.SearchStrategy[torch.Tensor]:

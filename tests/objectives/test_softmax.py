@@ -5,8 +5,6 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from objectives import oracle
-from objectives.test_infonce import assert_same, setting, views
 
 from counterpoint.objectives import (
     Embeddings,
@@ -18,6 +16,8 @@ from counterpoint.objectives import (
     softmax,
     softmax_over,
 )
+from objectives import oracle
+from objectives.test_infonce import assert_same, setting, views
 
 
 @given(

@@ -6,9 +6,9 @@ from itertools import product
 import pytest
 import torch
 import torch.nn.functional as F
-from objectives.test_infonce import assert_same
 
 from counterpoint.objectives import Embeddings, Ids, clip, multilinear, symile
+from objectives.test_infonce import assert_same
 
 
 def views(count: int, n: int = 5, dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:
@@ -20,7 +20,7 @@ def views(count: int, n: int = 5, dtype: torch.dtype = torch.float64) -> list[to
 
 
 def naive_n_squared(vectors: list[torch.Tensor], scale: torch.Tensor) -> torch.Tensor:
-    """The mean over anchors of -log(e^true / sum over all combinations of the other views), one product at a time."""
+    """Mean over anchors of -log(e^true / sum over all combinations), one product at a time."""
     n = len(vectors[0])
     losses = []
     for anchor in range(len(vectors)):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -24,6 +24,7 @@ class ViewsConfig(SGDConfig):
     tables; `hide` is the share of views hidden at random in training, for queries that give only some views.
     """
 
+    scaling: Literal["columns", "none"] = Field("columns", description="scale each number by its training rows, or not")
     dim: int = Field(256, ge=2, description="numbers in a vector of the joint space")
     hidden: int = Field(256, ge=1, description="units of a hidden layer")
     layers: int = Field(2, ge=0, description="hidden layers of an encoder")
@@ -114,7 +115,7 @@ def _linear(inputs: int, outputs: int) -> nn.Linear:
 
 def measure(self: Method, data: Table) -> dict[str, Any]:
     """Width, scale and gaps of each view."""
-    return {"views": measure_views(data)}
+    return {"views": measure_views(data, scaled=self.options.scaling == "columns")}
 
 
 def encode(self: Any, views: dict[str, Float[Tensor, "n _"]]) -> Encoded:

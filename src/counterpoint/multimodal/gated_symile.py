@@ -15,7 +15,6 @@ from counterpoint.multimodal.gate import Gate, Neutral, Seek
 from counterpoint.multimodal.judge import cross_view
 from counterpoint.multimodal.symile import product_scale
 from counterpoint.multimodal.table import Table
-from counterpoint.multimodal.views import measure_views
 from counterpoint.objectives import Embeddings, Relation, RowLoss, dense_nce, symile
 from counterpoint.training import Batch, Clock, Method, Optim
 from counterpoint.training.optim import Group
@@ -81,7 +80,7 @@ class GatedSymile(Method):
             raise UserError(
                 f"{len(data.views)} views: gated-symile takes at most {MOST_VIEWS}; leave some out, or use clip"
             )
-        return {"views": measure_views(data)}
+        return encoders.measure(self, data)
 
     def build(self, facts: dict[str, Any]) -> None:
         """One encoder per view, the gate and the scale."""

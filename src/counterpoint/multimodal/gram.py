@@ -12,7 +12,6 @@ from counterpoint.multimodal.assess import assess
 from counterpoint.multimodal.encoders import Encoded, ViewEncoders, ViewsConfig
 from counterpoint.multimodal.judge import cross_view
 from counterpoint.multimodal.table import Table
-from counterpoint.multimodal.views import measure_views
 from counterpoint.multimodal.volumes import both_ways, gram_score
 from counterpoint.objectives import LogScale
 from counterpoint.training import Batch, Clock, Method, Phase
@@ -45,7 +44,7 @@ class GRAM(Method):
         """Width, scale and gaps of each view; raises `UserError` unless the views fit the space."""
         if len(data.views) > self.options.dim:
             raise UserError(f"{len(data.views)} views span no volume in {self.options.dim} dimensions; raise dim")
-        return {"views": measure_views(data)}
+        return encoders.measure(self, data)
 
     def build(self, facts: dict[str, Any]) -> None:
         """One encoder per view and the temperature."""

@@ -13,11 +13,10 @@ from counterpoint.evaluation.retrieval import ranks
 from counterpoint.multimodal import use
 from counterpoint.multimodal.assess import assess
 from counterpoint.multimodal.encoders import Encoded
-from counterpoint.multimodal.encoders import measure as measure_table
 from counterpoint.multimodal.judge import cross_view
 from counterpoint.multimodal.linear import LinearConfig, ViewScalers, covariances, inverse_root, whole_rows
 from counterpoint.multimodal.table import Table
-from counterpoint.multimodal.views import batch_of
+from counterpoint.multimodal.views import batch_of, measure_views
 from counterpoint.training import Batch, Clock, Method, Phase, rng
 
 
@@ -44,8 +43,11 @@ class MCCA(Method):
     Data = Table
     judge, assess = staticmethod(cross_view), staticmethod(assess)
     options: Config
-    measure = measure_table
     embed, embed_views, retrieve, reliability = use.embed, use.embed_views, use.retrieve, use.reliability
+
+    def measure(self, data: Table) -> dict[str, Any]:
+        """Width, scale and gaps of each view."""
+        return {"views": measure_views(data)}
 
     def build(self, facts: dict[str, Any]) -> None:
         """Scalers of the views and one projection each; unused variates are zero."""

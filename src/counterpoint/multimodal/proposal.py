@@ -141,7 +141,7 @@ def _pattern(beginning: str, columns: Sequence[str], names: Sequence[str]) -> st
     plain = beginning == beginning.strip() and not set(beginning) & set("*?[,")
     for separator in ("_", ".", "-", " ", ""):
         pattern = f"{beginning}{separator}*"
-        if [name for name in names if fnmatchcase(name, pattern)] == list(columns) and plain:
+        if plain and [name for name in names if fnmatchcase(name, pattern)] == list(columns):
             return pattern
     return ",".join(_exactly(name) for name in columns)
 

@@ -13,7 +13,6 @@ from counterpoint.multimodal.assess import assess
 from counterpoint.multimodal.encoders import Encoded, ViewEncoders, ViewsConfig
 from counterpoint.multimodal.judge import cross_view
 from counterpoint.multimodal.table import Table
-from counterpoint.multimodal.views import measure_views
 from counterpoint.multimodal.volumes import both_ways, triangle_score
 from counterpoint.objectives import LogScale
 from counterpoint.training import Batch, Clock, Method, Phase
@@ -48,7 +47,7 @@ class TRIANGLE(Method):
             raise UserError(
                 f"{len(data.views)} views: triangle takes exactly three; choose them with view.NAME=COLUMNS"
             )
-        return {"views": measure_views(data)}
+        return encoders.measure(self, data)
 
     def build(self, facts: dict[str, Any]) -> None:
         """One encoder per view and the temperature."""

@@ -15,13 +15,17 @@ from counterpoint.training import Batch
 CHUNK = 65_536  # rows read at a time for the statistics, so that no copy of a large table is made
 
 
-def measure_views(table: Table) -> dict[str, Any]:
-    """What sizes and scales an encoder of each view, from these rows alone.
+def measure_views(table: Table, scaled: bool = True) -> dict[str, Any]:
+    """What sizes and scales an encoder of each view, from these rows alone; unscaled, the mean is 0 and the scale 1.
 
     `gaps` are the columns with missing values in rows that have the view: each gets a missingness indicator.
     `complete` says that no row lacks the view. A constant column gets scale 1.
     """
-    return {name: _measure(view.values) for name, view in table.views.items()}
+    facts = {name: _measure(view.values) for name, view in table.views.items()}
+    if not scaled:
+        for view in facts.values():
+            view |= {"mean": [0.0] * view["width"], "scale": [1.0] * view["width"]}
+    return facts
 
 
 def _measure(values: Float[np.ndarray, "n d"]) -> dict[str, Any]:

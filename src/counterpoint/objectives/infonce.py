@@ -219,7 +219,7 @@ def scaled(
 
 @dataclass(frozen=True)
 class Comparison:
-    """Queries and keys where they are compared: scaled vectors, whose products are logits, and what their ids say."""
+    """Queries and keys where they are compared: vectors whose products are logits, and their relation."""
 
     rows: Float[Tensor, "n d"]
     columns: Float[Tensor, "m d"]
@@ -251,7 +251,7 @@ class Comparison:
         )
 
     def attraction(self) -> tuple[Float[Tensor, " n"], Int[Tensor, " n"]]:
-        """The mean logit of each query's positives and their number: pair by pair if they are few, else by class sums."""
+        """The mean logit of each query's positives and their number: by pairs if few, else by class sums."""
         pairs = positive_pairs(self.relation)
         if pairs is None:
             total, count = self._class_sums()
@@ -275,7 +275,7 @@ class Comparison:
 
 
 def _group_sums(columns: Sequence[tuple[Tensor, Tensor]], vectors: Tensor) -> Tensor:
-    """For each query the sum of the vectors of the keys that equal it in every column (query ids, key ids)."""
+    """For each query the sum of the vectors of the keys that equal it in every (query, key) column."""
     n = len(columns[0][0])
     group = torch.zeros(n + len(vectors), dtype=torch.int64, device=vectors.device)
     known = torch.ones(n, dtype=torch.bool, device=vectors.device)

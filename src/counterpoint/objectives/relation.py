@@ -250,7 +250,7 @@ class RowLoss:
         return int((~self.valid).sum())
 
     def mean(self, weight: Float[Tensor, " n"] | None = None) -> Float[Tensor, ""]:
-        """The (weighted) mean over the valid rows of all ranks, as this rank's share: see `mean_over_ranks`."""
+        """The (weighted) mean over the valid rows of all ranks, this rank's share: see `mean_over_ranks`."""
         valid = self.valid.to(self.value.dtype)
         return mean_over_ranks(
             self.value.masked_fill(~self.valid, 0), valid if weight is None else valid * weight.to(valid)

@@ -116,7 +116,7 @@ def positive_pairs(relation: Relation) -> tuple[Int[Tensor, " hits"], Int[Tensor
 def join(
     left: Int[Tensor, " n"], right: Int[Tensor, " m"], most: int
 ) -> tuple[Int[Tensor, " hits"], Int[Tensor, " hits"]] | None:
-    """Where two columns hold the same non-negative id, as positions (i, j); None when there are more than `most`.
+    """The (i, j) where two columns hold the same non-negative id; None when there are more than `most`.
 
     >>> join(torch.tensor([7, 5, -1]), torch.tensor([5, -1, 7, 7]), most=9)
     (tensor([0, 0, 1]), tensor([2, 3, 0]))

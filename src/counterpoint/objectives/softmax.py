@@ -74,8 +74,8 @@ def soft_nce(
 def dense_nce(scores: Float[Tensor, "n m"], relation: Relation) -> RowLoss:
     """InfoNCE on scores the method made itself, any similarity over its temperature.
 
-    For batches of a few thousand. Gather the keys before scoring, so that `relation.keys` are the gathered ids. Equal to `info_nce` where
-    the scores are scaled dot products.
+    For batches of a few thousand. Gather the keys before scoring, so that `relation.keys` are the gathered
+    ids. Equal to `info_nce` where the scores are scaled dot products.
 
     >>> from counterpoint.objectives.relation import Ids
     >>> rows = torch.arange(3)
@@ -147,7 +147,7 @@ def _row_blocks(rows: Tensor, table: Tensor) -> list[slice]:
 
 
 def _cross_entropy(rows: Tensor, table: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """(loss, probability minus one-hot) of a block of rows, with one exponential and no copy of the logits."""
+    """(loss, probability minus one-hot) of a block of rows, by one exponential, without a copy."""
     logits = torch.mm(rows, table.T, out=rows.new_empty(len(rows), len(table)))
     highest = logits.amax(1, keepdim=True)
     wanted = logits.gather(1, target[:, None]) - highest

@@ -25,7 +25,7 @@ SLAB = 2048
 
 
 def multilinear(*vectors: Float[Tensor, "*#batch d"]) -> Float[Tensor, "*batch"]:
-    """The multilinear inner product, the sum over d of the product of the vectors; other dimensions broadcast.
+    """The multilinear inner product: the sum over d of the product; other dimensions broadcast.
 
     >>> multilinear(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0]), torch.tensor([1.0, -1.0]))
     tensor(-5.)
@@ -87,7 +87,7 @@ def _shuffled(
     scale: float | Tensor,
     generator: torch.Generator,
 ) -> list[RowLoss]:
-    """Column j of an anchor's logits holds row j of the shuffled others; its own column is the true combination."""
+    """Column j of an anchor's logits holds row j of the shuffled others, its own the true combination."""
     here = [replace(as_embeddings(view.vectors), everywhere=view.everywhere) for view in views]
     batch = [view.gathered() for view in here]
     true = multilinear(*(view.vectors for view in views)) * scale

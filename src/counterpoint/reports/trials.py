@@ -17,7 +17,7 @@ EXTENTS = (
     (0.45, "about as much as"),
     (0.0, "more than"),
 )
-FINDINGS = ("the joint space is better", "raw features are better", "the two cannot be told apart")
+FINDINGS = ("the joint space is better", "raw features are better", "the two spaces cannot be told apart")
 
 
 def reliability(folder: Folder) -> Section:
@@ -53,7 +53,7 @@ def _trusted(areas: dict[str, float]) -> str:
     return (
         f"A swapped view is trusted {extent} a clean one: of one clean and one swapped value, the clean "
         f"one is higher in {100 * mean:.0f} % of cases (mean over {listed(list(areas))}; 50 % would be chance). "
-        f"It is told worst for {weakest}, with {100 * areas[weakest]:.0f} %."
+        f"The view told worst is {weakest}, with {100 * areas[weakest]:.0f} %."
     )
 
 

@@ -15,6 +15,7 @@ NAMES = {
     "median_rank": "Median rank",
     "auc": "AUC",
     "nmi": "NMI",
+    "ami": "AMI",
     "ari": "ARI",
 }
 LOWER_IS_BETTER = {"median_rank", "loss"}
@@ -28,6 +29,7 @@ MEANING = {
     "dead_dimensions": "How many dimensions hardly vary from row to row.",
     "ari": "Agreement of clusters with labels, corrected for chance; 1 is perfect, 0 is chance.",
     "nmi": "Information that clusters and labels share; 1 is all of it, 0 is none.",
+    "ami": "Information that clusters and labels share, corrected for chance; 1 is perfect, 0 is chance.",
     "purity": "Share of rows that carry the most frequent label of their cluster.",
     "accuracy": "Share of rows in the right cluster, under the best matching of clusters to labels.",
 }

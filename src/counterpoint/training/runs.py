@@ -68,6 +68,8 @@ class Run:
             if not self.resume:
                 raise UserError(f"{self.folder} already holds a run; add --resume to go on, or choose another --out")
             self._refuse_difference(self.config(), json.loads(json.dumps(config)))
+            for left in self.folder.rglob(".*.tmp"):  # by a process that was killed while it wrote
+                left.unlink(missing_ok=True)
         else:
             write_text(self.folder / "config.yaml", _to_yaml(config))
 
@@ -188,12 +190,14 @@ class Run:
         return method
 
     def _tables(self) -> dict[str, list[dict[str, Any]]]:
-        tables = {}
+        tables: dict[str, list[dict[str, Any]]] = {}
         for path in sorted((self.folder / "tables").glob("*.jsonl")):
-            try:
-                tables[path.stem] = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-            except json.JSONDecodeError as error:
-                raise UserError(f"{path}: line {error.lineno} is not JSON; the file is damaged") from None
+            rows = tables[path.stem] = []
+            for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+                try:
+                    rows.append(json.loads(line))
+                except ValueError:
+                    raise UserError(f"{path}: line {number} is not JSON; the file is damaged") from None
         return tables
 
 

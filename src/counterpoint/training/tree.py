@@ -68,8 +68,7 @@ def _put_together(value: Any, tensors: dict[str, Tensor]) -> Any:
         return tensors[inside]
     if kind == "dict":
         return {_put_together(k, tensors): _put_together(v, tensors) for k, v in inside}
-    items = [_put_together(item, tensors) for item in inside]
-    return items if kind == "list" else tuple(items)
+    return {"list": list, "tuple": tuple}[kind](_put_together(item, tensors) for item in inside)
 
 
 def same(a: Any, b: Any) -> bool:
