@@ -6,7 +6,7 @@ READY := $(VENV)/ready
 RUN := runs/digits
 DATA := runs/digits.parquet
 VIEWS := view.fou=fou view.fac=fac view.kar=kar view.pix=pix view.zer=zer view.mor=mor
-FIT := clip $(DATA) id=id $(VIEWS) --label digit --picture pix:15x16
+FIT := clip $(DATA) id=id $(VIEWS) --label digit --picture pix:16x15
 CLAIMS := gated-symile $(addprefix counterpoint.multimodal.claims:,GATED_SYMILE_GAUSSIAN GATED_SYMILE_DIGITS)
 RESULTS := src/counterpoint/results
 

@@ -87,7 +87,7 @@ def fit(
     test: Annotated[Path | None, typer.Option(help="Test rows from a file of their own.")] = None,
     label: Annotated[str | None, typer.Option(metavar="COL", help="Classes to probe the vectors with.")] = None,
     picture: Annotated[
-        str | None, typer.Option(metavar="VIEW:ROWSxCOLUMNS", help="Show this view as a picture, such as pix:15x16.")
+        str | None, typer.Option(metavar="VIEW:ROWSxCOLUMNS", help="Show this view as a picture, such as pix:16x15.")
     ] = None,
     device: Device = "auto",
     precision: Precision = "32-true",

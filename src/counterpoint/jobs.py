@@ -36,7 +36,7 @@ class Fit:
     """One fit: a method of the catalog, a data file, `key=value` options for both, and where the run folder goes.
 
     `split` gives shares, "train=.6,validation=.2,test=.2"; a part with a file of its own (`validation`, `test`) is not
-    split off. `label` names a column of classes to probe the vectors with; `picture` a view to show, "pix:15x16".
+    split off. `label` names a column of classes to probe the vectors with; `picture` a view to show, "pix:16x15".
     """
 
     method: str
@@ -230,13 +230,13 @@ def _shares(text: str) -> dict[str, float]:
 
 
 def _picture(text: str | None, table: Any) -> tuple[str, tuple[int, int]] | None:
-    """The view and shape of "pix:15x16"."""
+    """The view and shape of "pix:16x15"."""
     if text is None:
         return None
     view, _, shape = text.rpartition(":")
     sides = shape.split("x")
     if not view or len(sides) != 2 or not all(side.isdigit() for side in sides):
-        raise UserError(f"--picture {text}: write VIEW:ROWSxCOLUMNS, such as pix:15x16")
+        raise UserError(f"--picture {text}: write VIEW:ROWSxCOLUMNS, such as pix:16x15")
     if view not in table.views:
         raise UserError(f'--picture {text}: unknown view "{view}"; {nearest(view, table.views)}')
     height, width = map(int, sides)

@@ -25,9 +25,7 @@ keys = st.integers() | st.text(max_size=5) | st.tuples(st.integers(), st.text(ma
 trees = st.recursive(
     plain | tensors,
     lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.lists(inner, max_size=3).map(tuple)
-        | st.dictionaries(keys, inner, max_size=3)
+        st.lists(inner, max_size=3) | st.lists(inner, max_size=3).map(tuple) | st.dictionaries(keys, inner, max_size=3)
     ),
     max_leaves=8,
 )

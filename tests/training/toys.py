@@ -55,9 +55,9 @@ class Queue(nn.Module):
 
     training_only = True
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.register_buffer("rows", torch.zeros(6, 3))
+        self.register_buffer("rows", torch.zeros(6, width))
 
 
 class Toy(Method):
@@ -88,7 +88,7 @@ class Toy(Method):
             self.net = nn.Sequential(nn.Linear(facts["width"], hidden), nn.BatchNorm1d(hidden), nn.Linear(hidden, 1))
         self.drop = nn.Dropout(self.options.dropout)
         self.register_buffer("mean", torch.zeros(facts["width"]))
-        self.queue = Queue()
+        self.queue = Queue(facts["width"])
         self.counted: list[dict[str, Any]] = []
 
     def forward(self, x: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from counterpoint.multimodal.judge import cross_view
 from counterpoint.multimodal.symile import product_scale
 from counterpoint.multimodal.table import Table
 from counterpoint.objectives import Embeddings, Relation, RowLoss, dense_nce, symile
-from counterpoint.training import Batch, Clock, Method, Optim
+from counterpoint.training import Batch, Clock, Method, Optim, Phase
 from counterpoint.training.optim import Group
 
 MOST_VIEWS = 8  # the exact scores take 2^(views-1) matrix products
@@ -63,7 +63,7 @@ class GatedSymile(Method):
         null: bool = Field(True, description="a NULL option that can take the weight from all views")
         neutral: Neutral = Field("trainable", description="what a distrusted view is drawn towards")
         gamma: float = Field(-3.0, description="initial logit of alpha, the share of the gated vector")
-        gate_dim: int = Field(256, ge=1, description="numbers in the gate's queries and keys")
+        gate_dim: int | None = Field(None, ge=1, description="numbers in the gate's queries and keys; none: as dim")
         negatives: Literal["pair", "n", "n_squared"] = Field("pair", description="which tuples are negatives")
         sampled: int = Field(0, ge=0, description="candidates drawn per row with replacement; 0 takes all of the batch")
         log_scale: float = Field(0.0, description="initial logarithm of the learned scale")
@@ -72,7 +72,7 @@ class GatedSymile(Method):
     judge, assess = staticmethod(cross_view), staticmethod(assess)
     options: Config
     encode, batch, after = encoders.encode, encoders.batch, encoders.clamp_scale
-    embed, embed_views, retrieve = use.embed, use.embed_views, use.retrieve
+    embed, embed_views, retrieve, reliability = use.embed, use.embed_views, use.retrieve, use.reliability
 
     def measure(self, data: Table) -> dict[str, Any]:
         """Width, scale and gaps of each view; raises `UserError` above 8 views."""
@@ -88,8 +88,11 @@ class GatedSymile(Method):
         self.names = list(facts["views"])
         self.encoders = ViewEncoders(self, facts["views"])
         with self.seeded("gate"):
-            self.gate = Gate(len(self.names), o.dim, o.gate_dim, o.gate, o.activation, o.null, o.neutral, o.gamma)
+            self.gate = Gate(
+                len(self.names), o.dim, o.gate_dim or o.dim, o.gate, o.activation, o.null, o.neutral, o.gamma
+            )
         self.scale = product_scale(len(self.names), o.dim, o.log_scale)
+        use.allocate_references(self, dict.fromkeys(self.names, o.dim))
 
     def losses(self, batch: Batch, clock: Clock) -> dict[str, Float[Tensor, ""]]:
         """One contrast per target view, each weighted 1/M, among the rows that have it."""
@@ -130,6 +133,10 @@ class GatedSymile(Method):
         kind, generator = self.options.negatives, clock.shared_rng(f"negatives {target}")
         return symile(views, scale=self.scale.scale, negatives=kind, generator=generator, anchors=(0,))
 
+    def phases(self, data: Table) -> list[Phase]:
+        """Training, then a pass that keeps some training rows as a yardstick for reliability."""
+        return [self.phase("fit", data), use.reference_phase(self, data)]
+
     def scores(self, given: Encoded, target: str, candidates: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
         """The gated product of the given views against each candidate; views not given are neutral."""
         return self.scale.scale * self.gate.products(self._seek(self._filled(given), target, candidates))
@@ -155,20 +162,15 @@ class GatedSymile(Method):
         return Seek(t, candidates, others, vectors, keys, present)
 
     @torch.no_grad()
-    def trust(self, encoded: Encoded, target: str) -> dict[str, Float[Tensor, " n"]]:
-        """The gate's weight of each other view when each row looks for its own target; NaN where either is absent."""
+    def gate_weights(self, encoded: Encoded, target: str) -> dict[str, Float[Tensor, " n"]]:
+        """The gate's weight of each other view when each row looks for its own target; NaN where either is absent.
+
+        They say what the gate does, which is trust only if it met untrustworthy views in training; `reliability`
+        compares fits instead.
+        """
         seek = self._seek(self._filled(encoded), target, encoded.vectors[target])
         lacking = ~encoded.present[target]
         return {
             self.names[m]: weight.expand(len(encoded), 1)[:, 0].masked_fill(lacking | ~present, torch.nan)
             for m, weight, present in zip(seek.others, self.gate.weights(seek, paired=True), seek.present, strict=True)
-        }
-
-    def reliability(self, table: Table) -> dict[str, Float[Tensor, " n"]]:
-        """The gate's mean weight of each view over the targets it serves, 0 to 1; NaN where the row lacks the view."""
-        encoded = self.embed_views(table)
-        found = [self.trust(encoded, target) for target in self.names]
-        return {
-            name: torch.stack([weights[name] for weights in found if name in weights]).nanmean(dim=0)
-            for name in self.names
         }

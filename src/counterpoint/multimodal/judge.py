@@ -96,8 +96,10 @@ def cross_view(
     judged = np.isfinite(np.stack(list(columns.values()))).all(axis=0)
     columns = {name: values[judged] for name, values in columns.items()}
     measures: dict[str, Any] = {name: Mean(name) for name in columns if name != "rank"}
-    unit = None if table.group is None else table.columns[table.group][judged]
-    return Outcome(table.ids[judged], columns, measures | {"median_rank": Median("rank")}, unit=unit)
+    unit = None if table.group is None else table.columns[table.group][judged].astype(str)
+    ids = table.ids[judged]
+    ids = ids.astype(str) if ids.dtype == object else ids
+    return Outcome(ids, columns, measures | {"median_rank": Median("rank")}, unit=unit)
 
 
 def _columns(

@@ -1,0 +1,212 @@
+"""Fill the generated parts of README.md and docs/ from the catalog, the Configs and the committed results.
+
+`python tools/docs.py` writes them, `python tools/docs.py --check` names the pages that are stale and exits with 1.
+A part stands between `<!-- NAME:begin -->` and `<!-- NAME:end -->`; docs/claims.md is generated whole. Claims come from
+src/counterpoint/results/*.json, timings from benchmarks/results/*.json.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from counterpoint import catalog, claims
+from counterpoint.evaluation import Claim
+from counterpoint.files import write_text
+from counterpoint.multimodal.encoders import ViewsConfig
+from counterpoint.options import Option, describe, reader_model
+
+ROOT = Path(__file__).resolve().parent.parent
+TIMINGS = ROOT / "benchmarks" / "results"
+Result = Mapping[str, Any]
+
+
+def pages(root: Path, results: Path, timings: Path) -> Iterator[tuple[Path, str]]:
+    """Every page with a generated part, and its text as it should be."""
+    found = read_results(results)
+    parts = {
+        "README.md": {"status": status(found, timings)},
+        "docs/index.md": {"methods": methods()},
+        "docs/cli.md": {"reader": reader(), "shared": option_table(describe(ViewsConfig)), "own": own_options()},
+    }
+    for row in catalog.OWN:
+        options = option_table(describe(row.load().Config))
+        parts[f"docs/methods/{row.name}.md"] = {"options": options, "found": findings(row, found)}
+    for name, texts in parts.items():
+        path = root / name
+        yield path, filled(path.read_text(encoding="utf-8"), texts, name)
+    yield root / "docs" / "claims.md", claims.board(results)
+
+
+def filled(text: str, parts: Mapping[str, str], name: str) -> str:
+    """A page with new text between the markers of each part; raises ValueError unless each has its markers once.
+
+    >>> filled("<!-- a:begin -->old<!-- a:end -->", {"a": "new"}, "page.md").splitlines()
+    ['<!-- a:begin -->', '', 'new', '', '<!-- a:end -->']
+    """
+    for part, new in parts.items():
+        marked = re.compile(rf"(<!-- {part}:begin -->).*?(<!-- {part}:end -->)", re.DOTALL)
+        if len(marked.findall(text)) != 1:
+            raise ValueError(f"{name}: needs the markers of {part} once")
+        text = marked.sub(lambda match, new=new: f"{match[1]}\n\n{new}\n\n{match[2]}", text)
+    return text
+
+
+def read_results(folder: Path) -> list[Result]:
+    """The committed results; a quick one only where there is no full one."""
+    found = [_json(path) for path in sorted(folder.glob("*.json"))]
+    full = {result["name"] for result in found if not result["quick"]}
+    return [result for result in found if not result["quick"] or result["name"] not in full]
+
+
+def _json(path: Path) -> Result:
+    result: Result = json.loads(path.read_text(encoding="utf-8"))
+    return result
+
+
+# --- options
+
+
+def option_table(options: Iterable[Option]) -> str:
+    """A line per option."""
+    lines = [[f"`{o.name}`", f"`{o.default}`" if o.default else "", o.kind, o.about] for o in options]
+    return table(["Option", "Default", "Values", "Meaning"], lines)
+
+
+def reader() -> str:
+    """The options of the reader of tables."""
+    return option_table(describe(reader_model(catalog.OWN[0].reader())))
+
+
+def own_options() -> str:
+    """Per method the options that the shared ones do not have, or have with another default."""
+    shared = {option.name: option for option in describe(ViewsConfig)}
+    parts = []
+    for row in catalog.OWN:
+        own = [option for option in describe(row.load().Config) if option != shared.get(option.name)]
+        parts.append(f"**[{row.name}](methods/{row.name}.md)**\n\n{option_table(own)}")
+    return "\n\n".join(parts)
+
+
+# --- the catalog and its claims
+
+
+def methods() -> str:
+    """The catalog as a table."""
+    lines = [
+        [f"[{row.name}](methods/{row.name}.md)", row.summary, row.paper, row.status, row.wing] for row in catalog.OWN
+    ]
+    return table(["Method", "In a phrase", "Paper", "Status", "Wing"], lines)
+
+
+def status(results: Sequence[Result], timings: Path) -> str:
+    """Where things stand: a line per claim, run or not, and a line per timing."""
+    lines = [_claim_line(result) for result in results]
+    done = {result["name"] for result in results}
+    lines += [[name, "not run yet", "", ""] for name in known_claims() if name not in done]
+    measured = [line for path in sorted(timings.glob("*.json")) for line in _timing_lines(_json(path))]
+    measured = measured or [["none committed yet", "", "", ""]]
+    claimed = table(["Claim", "Verdict", "Required predictions seen", "Numbers"], lines)
+    return claimed + "\n\n" + table(["Timing", "Measured", "Wanted", "Met"], measured)
+
+
+def _timing_lines(record: Result) -> Iterator[list[str]]:
+    """The rows of a benchmark that have a goal, each with its first number."""
+    for row in record["rows"]:
+        if "goal" in row:
+            unit, value = next((name, value) for name, value in row.items() if isinstance(value, float))
+            yield [row["what"], f"{value:.3g} ({unit})", row["goal"], "yes" if row["met"] else "no"]
+
+
+def known_claims() -> list[str]:
+    """The claims that the wings state, whether run or not."""
+    modules = dict.fromkeys(row.claim.partition(":")[0] for row in catalog.OWN if row.claim)
+    return [value.name for name in modules for value in vars(import_module(name)).values() if isinstance(value, Claim)]
+
+
+def _claim_line(result: Result) -> list[str]:
+    required = [p["verdict"] for p in result["predictions"] if p["required"]]
+    seen = f"{required.count('holds')} of {len(required)}"
+    return [f"[{_titled(result)}](docs/claims.md)", result["verdict"], seen, _headline(result)]
+
+
+def _headline(result: Result) -> str:
+    """The first shown measure of method and baselines in the last setting."""
+    last = result["table"][-1]["setting"]
+    roles = {arm["name"]: arm["role"] for arm in result["arms"]}
+    chosen = [
+        f"{cell['arm']} {interval(cell['measures'].get(result['shown'][0]))}"
+        for cell in result["table"]
+        if cell["setting"] == last and roles[cell["arm"]] in ("method", "baseline")
+    ]
+    return f"{result['shown'][0]}{_at(last)}: {', '.join(chosen)}"
+
+
+def findings(row: catalog.Row, results: Sequence[Result]) -> str:
+    """What the committed claims say about one method: its own first, then those it is an arm of."""
+    parts = [_finding(row.name, result) for result in results if any(a["method"] == row.name for a in result["arms"])]
+    unrun = "Its claim: not run yet." if row.claim else "No claim of its own; those it is an arm of: not run yet."
+    return "\n\n".join(parts) or unrun
+
+
+def _finding(method: str, result: Result) -> str:
+    """The verdict of a claim, and the first shown measure of this method's arms in every setting."""
+    arms = {arm["name"] for arm in result["arms"] if arm["method"] == method}
+    measure = result["shown"][0]
+    lines = [
+        [cell["arm"], _at(cell["setting"]).removeprefix(", ") or "the only one", interval(cell["measures"].get(measure))]
+        for cell in result["table"]
+        if cell["arm"] in arms
+    ]
+    head = f"**{_titled(result)}: {result['verdict']}.** {result['sentence']}."
+    return f"{head}\n\n{table(['Arm', 'Setting', measure], lines)}\n\nAll arms: [claims](../claims.md)."
+
+
+def _titled(result: Result) -> str:
+    return result["name"] + (" (quick form)" if result["quick"] else "")
+
+
+def _at(setting: Mapping[str, Any]) -> str:
+    return "".join(f", {name} = {value}" for name, value in setting.items())
+
+
+# --- words
+
+
+def interval(value: Result | None) -> str:
+    """A number with its interval, as far as there is one.
+
+    >>> interval({"value": 0.5, "low": 0.4, "high": 0.625})
+    '0.500 (0.400 to 0.625)'
+    """
+    if value is None or value["value"] is None:
+        return ""
+    return f"{value['value']:.3f}" + ("" if value["low"] is None else f" ({value['low']:.3f} to {value['high']:.3f})")
+
+
+def table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    rows = [head, ["---"] * len(head), *lines]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the pages, or with --check only say which are stale."""
+    stale = []
+    for path, text in pages(ROOT, catalog.RESULTS, TIMINGS):
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            stale.append(str(path.relative_to(ROOT)))
+            if "--check" not in arguments:
+                write_text(path, text)
+    if "--check" in arguments:
+        print(f"stale, run python tools/docs.py: {', '.join(stale)}" if stale else "generated parts are fresh")
+        return 1 if stale else 0
+    print(f"written: {', '.join(stale) or 'nothing, all was fresh'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
