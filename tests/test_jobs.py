@@ -222,3 +222,13 @@ def test_views_are_checked_before_anything_is_read(run: Path) -> None:
         jobs.retrieve(run, "eggs", ["labs"], Path("nowhere.csv"))
     with pytest.raises(UserError, match="other than the target"):
         jobs.retrieve(run, "ecg", ["ecg"], Path("nowhere.csv"))
+
+
+def test_a_fit_is_not_lost_when_the_reports_packages_are_absent(
+    run: Path, request_: jobs.Fit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "plotly.offline", None)
+    remarks: list[str] = []
+    result = jobs.fit(replace(request_, resume=True), say=remarks.append)
+    assert result["report"] is None
+    assert any("counterpoint[report]" in remark for remark in remarks)

@@ -134,15 +134,16 @@ def _claim_line(result: Result) -> list[str]:
 
 
 def _headline(result: Result) -> str:
-    """The first shown measure of method and baselines in the last setting."""
-    last = result["table"][-1]["setting"]
+    """The first shown measure of method and baselines in the setting that most arms ran in, the last of equals."""
+    measure, ran = result["shown"][0], [cell["setting"] for cell in result["table"]]
+    fullest = max(reversed(ran), key=ran.count)
     roles = {arm["name"]: arm["role"] for arm in result["arms"]}
     chosen = [
-        f"{cell['arm']} {interval(cell['measures'].get(result['shown'][0]))}"
+        f"{cell['arm']} {interval(cell['measures'].get(measure))}"
         for cell in result["table"]
-        if cell["setting"] == last and roles[cell["arm"]] in ("method", "baseline")
+        if cell["setting"] == fullest and roles[cell["arm"]] in ("method", "baseline")
     ]
-    return f"{result['shown'][0]}{_at(last)}: {', '.join(chosen)}"
+    return f"{measure}{_at(fullest)}: {', '.join(chosen)}"
 
 
 def findings(row: catalog.Row, results: Sequence[Result]) -> str:
@@ -156,11 +157,8 @@ def _finding(method: str, result: Result) -> str:
     """The verdict of a claim, and the first shown measure of this method's arms in every setting."""
     arms = {arm["name"] for arm in result["arms"] if arm["method"] == method}
     measure = result["shown"][0]
-    lines = [
-        [cell["arm"], _at(cell["setting"]).removeprefix(", ") or "the only one", interval(cell["measures"].get(measure))]
-        for cell in result["table"]
-        if cell["arm"] in arms
-    ]
+    cells = [cell for cell in result["table"] if cell["arm"] in arms]
+    lines = [[cell["arm"], _at(cell["setting"])[2:], interval(cell["measures"].get(measure))] for cell in cells]
     head = f"**{_titled(result)}: {result['verdict']}.** {result['sentence']}."
     return f"{head}\n\n{table(['Arm', 'Setting', measure], lines)}\n\nAll arms: [claims](../claims.md)."
 

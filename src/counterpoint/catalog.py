@@ -23,7 +23,7 @@ class Row:
     """A method as the catalog knows it; targets are `module:Name`, imported only when asked for.
 
     `data` has a classmethod `read(path, **options)`; `against` names the closed-form baseline that a fit is judged
-    against; `extra` is the extra of the package that the method needs.
+    against; `further_claims` are run by `verify` after `claim`; `extra` is the extra of the package that the method needs.
 
     >>> row("clip").target
     'counterpoint.multimodal.clip:CLIP'
@@ -39,6 +39,7 @@ class Row:
     extra: str | None = None
     summary: str = ""
     against: str | None = None
+    further_claims: tuple[str, ...] = ()
 
     def load(self) -> Any:
         """Import the method's class."""
@@ -97,18 +98,23 @@ OWN = (
         paper="arXiv 2604.05834",
         summary="Symile with a gate that switches untrustworthy views off",
         claim="counterpoint.multimodal.claims:GATED_SYMILE",
+        further_claims=tuple(
+            f"counterpoint.multimodal.claims:GATED_SYMILE_{name}" for name in ("DIGITS", "RAW", "GAUSSIAN")
+        ),
     ),
     _table_method(
         "gram",
         "gram:GRAM",
         paper="arXiv 2412.11959",
         summary="the volume spanned by the views' vectors",
+        status="partial",
     ),
     _table_method(
         "triangle",
         "triangle:TRIANGLE",
         paper="arXiv 2509.24734",
         summary="the area between three views' vectors",
+        status="partial",
     ),
     _table_method(
         "ridge-cca",

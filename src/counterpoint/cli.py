@@ -191,13 +191,14 @@ def verify(
     """Run what a method's paper claims, and say whether it holds."""
     from counterpoint import jobs
 
-    verdict = jobs.verify(method, quick=quick, workers=workers, out=out, progress=_lively(quiet))
+    results = jobs.verify(method, quick=quick, workers=workers, out=out, progress=_lively(quiet))
     if as_json:
-        _print_json(verdict)
+        _print_json(results)
         return
-    typer.echo(f"{method}: {verdict['verdict']}")
     columns = ("prediction", "value", "low", "high", "verdict")
-    _print_table(columns, [[_cell(line.get(name)) for name in columns] for line in verdict["predictions"]])
+    for result in results:
+        typer.echo(f"{result['name']}: {result['verdict']}")
+        _print_table(columns, [[_cell(line.get(name)) for name in columns] for line in result["predictions"]])
 
 
 @app.command()
@@ -240,7 +241,7 @@ def _show_result(result: Mapping[str, Any], as_json: bool) -> None:
             line += [_interval(difference)]
         lines.append(line)
     _print_table(columns, lines)
-    if "report" in result:
+    if result.get("report"):
         typer.echo(f"report: {result['report']}")
 
 

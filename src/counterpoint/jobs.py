@@ -16,7 +16,7 @@ import numpy as np
 
 from counterpoint import catalog, launch, options, reports, vectors
 from counterpoint.card import model_card
-from counterpoint.errors import UserError, nearest
+from counterpoint.errors import UserError, nearest, need
 from counterpoint.evaluation.outcome import Key, Outcome
 from counterpoint.evaluation.predictions import Better
 from counterpoint.evaluation.significance import Interval, bootstrap, summary_with_intervals
@@ -63,6 +63,9 @@ def fit(request: Fit, say: Say = silent) -> dict[str, Any]:
     Raises `UserError` for anything about the data, the options or the folder that the user can mend.
     """
     row = catalog.row(request.method)
+    baseline = catalog.row(row.against).load()() if row.against is not None else None
+    if request.label is not None:
+        need("sklearn", "eval")
     reading, given = options.divide(request.options, row.reader(), row.load().Config)
     method = row.load()(**given)
     table = row.reader().read(request.data, **reading)
@@ -84,13 +87,13 @@ def fit(request: Fit, say: Say = silent) -> dict[str, Any]:
         method.fit(parts["train"], parts.get("validation"), _trainer(request, run))
     if not launch.is_first():
         return {}
-    evaluation = _judge(row, method, parts, request)
+    evaluation = _judge(row, method, baseline, parts, request)
     write_json(run.folder / "evaluation.json", evaluation)
     vectors.write_vectors(run.folder / "embeddings.parquet", method, parts.items())
     if picture is not None:
         _write_pictures(run.folder / "display.parquet", parts.values(), *picture)
     write_text(run.folder / "README.md", model_card(row, run.config(), evaluation))
-    return evaluation | {"run": str(run.folder), "report": str(reports.write(run.folder))}
+    return evaluation | {"run": str(run.folder), "report": _report(run.folder, say)}
 
 
 def evaluate(run: Path, data: Path, say: Say = silent) -> dict[str, Any]:
@@ -146,22 +149,37 @@ def retrieve(
 
 def verify(
     method: str, quick: bool = False, workers: int = 2, out: Path | None = None, progress: bool = False
-) -> dict[str, Any]:
-    """Run the claim of a method and return its result file's content; `out` defaults to runs/claims."""
+) -> list[dict[str, Any]]:
+    """Run the claims of a method and return the content of their result files; `out` defaults to runs/claims.
+
+    The quick form is that of the first claim alone.
+    """
     from counterpoint import claims
     from counterpoint.claims.units import load_claim
 
     folder = out or Path("runs/claims")
-    path = claims.result_path(folder, load_claim(method).name, quick)
-    claims.verify(method, folder=folder, quick=quick, workers=workers, progress=progress)
-    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return result
+    further = () if quick or ":" in method else catalog.row(method).further_claims
+    results = []
+    for target in (method, *further):
+        path = claims.result_path(folder, load_claim(target).name, quick)
+        claims.verify(target, folder=folder, quick=quick, workers=workers, progress=progress)
+        results.append(json.loads(path.read_text(encoding="utf-8")))
+    return results
 
 
 def report(run: Path) -> Path:
     """Write a run's report page again."""
     Run(run).config()
     return reports.write(run)
+
+
+def _report(folder: Path, say: Say) -> str | None:
+    """The report's path; a fit is not lost because the report's own packages are absent."""
+    try:
+        return str(reports.write(folder))
+    except UserError as reason:
+        say(f"no report page: {reason}")
+        return None
 
 
 def _introduce(table: Any, say: Say) -> None:
@@ -263,7 +281,9 @@ def _trainer(request: Fit, run: Run | None = None) -> Trainer:
     )
 
 
-def _judge(row: catalog.Row, method: Method, parts: Mapping[str, Any], request: Fit) -> dict[str, Any]:
+def _judge(
+    row: catalog.Row, method: Method, baseline: Method | None, parts: Mapping[str, Any], request: Fit
+) -> dict[str, Any]:
     """What evaluation.json holds: measures with intervals, the paired difference to the baseline, the assessment."""
     if "test" not in parts:
         return {"method": row.name, "rows": 0, "measures": {}, "against": None, "assessment": {}}
@@ -274,19 +294,19 @@ def _judge(row: catalog.Row, method: Method, parts: Mapping[str, Any], request: 
         "method": row.name,
         "rows": len(outcome.ids),
         "measures": _measures(outcome),
-        "against": _against(row.against, outcome, parts, request) if row.against else None,
+        "against": _against(baseline, outcome, parts, request) if baseline is not None else None,
         "assessment": assess(method, parts["train"], parts["test"], label=request.label) if assess else {},
         "seconds": round(time.perf_counter() - started, 2),
     }
 
 
-def _against(name: str, outcome: Outcome, parts: Mapping[str, Any], request: Fit) -> dict[str, Any]:
+def _against(baseline: Method, outcome: Outcome, parts: Mapping[str, Any], request: Fit) -> dict[str, Any]:
     """Fit the baseline on the same rows and pair its outcome with ours."""
-    baseline = catalog.row(name).load()().fit(parts["train"], parts.get("validation"), _trainer(request))
+    baseline.fit(parts["train"], parts.get("validation"), _trainer(request))
     theirs = type(baseline).judge(baseline, parts["test"])
     shared = [measure for measure in outcome.measures if measure in theirs.measures]
     return {
-        "name": name,
+        "name": baseline.name,
         "measures": _measures(theirs),
         "difference": _differences(outcome, theirs, shared),
     }

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from counterpoint.training import Keep
 from counterpoint.training.optim import Group
 
-NEEDS: dict[str, dict[str, Any]] = {"optim.schedule": {"optim": {"name": "adamw"}}}
+NEEDS: dict[str, dict[str, Any]] = {"optim.schedule": {"optim": {"name": "adamw", "warmup": 0}}}
 """Options that only matter, or are only allowed, beside another."""
 
 
@@ -36,8 +36,9 @@ def others(path: str, field: Any, value: Any, part: str, metric: str) -> list[An
     if annotation is bool:
         return [not value]
     if get_origin(annotation) is tuple:
-        first = [_numbers(value[0], type(value[0]), field)[0], *value[1:]]
-        return [value[:1], tuple(first)] if get_args(annotation)[-1] is Ellipsis else [tuple(first)]
+        if get_args(annotation)[-1] is Ellipsis:
+            return [value[:1], (type(value[0])(1),)]
+        return [tuple(x / 2 if i == place else x for i, x in enumerate(value)) for place in range(len(value))]
     if Keep in kinds:
         return [{"metric": metric, "mode": mode} for mode in ("max", "min")]
     if get_origin(annotation) is dict and get_args(annotation)[1] is Group:
@@ -102,6 +103,3 @@ def literals(config: type[BaseModel]) -> list[dict[str, Any]]:
 def allowed(config: type[BaseModel], options: Mapping[str, Any]) -> dict[str, Any]:
     """Those of some options that a Config has."""
     return {name: value for name, value in options.items() if name in config.model_fields}
-
-
-__all__ = ["NEEDS", "ValidationError", "allowed", "literals", "merged", "nested", "others", "paths", "texts"]

@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import normalize
 
 from counterpoint.errors import UserError
-from counterpoint.multimodal.cca import RidgeCCA, solve_pair
+from counterpoint.multimodal.cca import Pair, RidgeCCA
 from counterpoint.multimodal.clip import CLIP
 from counterpoint.multimodal.corrupt import hide
 from counterpoint.multimodal.encoders import Encoded
@@ -157,7 +157,7 @@ def test_cca_correlations_equal_scikit_learns():
     y = torch.cat([shared + 0.5 * torch.randn(300, 2), torch.randn(300, 3)], dim=1) @ torch.randn(
         5, 5, dtype=torch.float64
     )
-    a, b = solve_pair(x, y, ridge=0.0, k=2)
+    a, b = Pair(x, y).solve(ridge=0.0, k=2)
     ours = [abs(float(torch.corrcoef(torch.stack([x @ a[:, i], y @ b[:, i]]))[0, 1])) for i in range(2)]
     u, v = cross.CCA(2, scale=False, max_iter=20_000, tol=1e-14).fit_transform(x.numpy(), y.numpy())
     theirs = [abs(np.corrcoef(u[:, i], v[:, i])[0, 1]) for i in range(2)]
@@ -170,7 +170,7 @@ def test_mcca_of_two_views_is_cca():
     )
     model = MCCA(ridges=(0.0,), dims=(3,)).fit(table)
     x, y = (torch.from_numpy(table.views[n].values) for n in "xy")
-    a, b = solve_pair(model.scalers.scalers.view_x(x), model.scalers.scalers.view_y(y), 0.0, 3)
+    a, b = Pair(model.scalers.scalers.view_x(x), model.scalers.scalers.view_y(y)).solve(0.0, 3)
     for ours, cca in ((getattr(model, "of x"), a), (getattr(model, "of y"), b)):
         cosines = torch.nn.functional.cosine_similarity(ours, cca, dim=0).abs()
         torch.testing.assert_close(cosines, torch.ones(3), rtol=1e-3, atol=1e-3)

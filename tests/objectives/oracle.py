@@ -45,9 +45,7 @@ def mass(logits: Tensor, table: list[list[str | None]], over: str, weight: Tenso
     return torch.stack(rows)
 
 
-def info_nce(
-    logits: Tensor, table: list[list[str | None]], over: str, weight: Tensor | None
-) -> tuple[Tensor, Tensor]:
+def info_nce(logits: Tensor, table: list[list[str | None]], over: str, weight: Tensor | None) -> tuple[Tensor, Tensor]:
     """(value, valid), the mean over positives of -log(e^logit / mass)."""
     total = mass(logits, table, over, weight)
     values, valid = [], []

@@ -132,16 +132,12 @@ def main(rank: int, folder: Path) -> None:
     results: dict[str, Tensor] = {}
     for world in (3, 2):
         if rank < world:
-            dist.init_process_group(
-                "gloo", init_method=f"file://{folder}/meet{world}", rank=rank, world_size=world
-            )
+            dist.init_process_group("gloo", init_method=f"file://{folder}/meet{world}", rank=rank, world_size=world)
             for shards in (parts for parts in SHARDS if len(parts) == world):
                 first = sum(shards[:rank])
                 found = outcomes(slice(first, first + shards[rank]), world)
                 results |= {
-                    f"{shards} {name} {part}": value
-                    for name, parts in found.items()
-                    for part, value in parts.items()
+                    f"{shards} {name} {part}": value for name, parts in found.items() for part, value in parts.items()
                 }
             dist.destroy_process_group()
     if rank == 0:

@@ -50,16 +50,12 @@ def gradients(value: torch.Tensor, *inputs: torch.Tensor) -> list[torch.Tensor]:
     )
 
 
-def assert_same(
-    found: torch.Tensor, expected: torch.Tensor, *inputs: torch.Tensor, tolerance: float = 1e-9
-) -> None:
+def assert_same(found: torch.Tensor, expected: torch.Tensor, *inputs: torch.Tensor, tolerance: float = 1e-9) -> None:
     torch.testing.assert_close(found.double(), expected.double(), rtol=tolerance, atol=tolerance)
     if expected.requires_grad:
         for ours, theirs in zip(gradients(found, *inputs), gradients(expected, *inputs), strict=True):
             largest = float(theirs.abs().max()) + 1e-12
-            torch.testing.assert_close(
-                ours.double(), theirs.double(), rtol=0, atol=tolerance * max(largest, 1.0)
-            )
+            torch.testing.assert_close(ours.double(), theirs.double(), rtol=0, atol=tolerance * max(largest, 1.0))
 
 
 @pytest.mark.parametrize("temperature", [0.5, 0.005])
@@ -126,9 +122,7 @@ def test_mined_are_the_hardest_negatives(name: str, k: int, path: str) -> None:
     logits = logits if keys.ids.log_weight is None else logits + keys.ids.log_weight
     hardest = logits.masked_fill(~negative, -torch.inf).topk(min(k, len(keys)), dim=1).values
     expected = torch.stack([row[row > -torch.inf].logsumexp(0) for row in hardest])
-    assert_same(
-        mine(queries, keys, k, temperature=0.1, itself=itself), expected, queries.vectors, keys.vectors
-    )
+    assert_same(mine(queries, keys, k, temperature=0.1, itself=itself), expected, queries.vectors, keys.vectors)
 
 
 @given(
@@ -161,9 +155,7 @@ def test_any_shape_type_and_temperature(
     right = left if keys is queries else Embeddings(b, keys.ids)
     loss = info_nce(left, right, temperature=temperature, itself=itself)
     logits = left.vectors.double() @ right.vectors.double().T / temperature
-    value, valid = oracle.info_nce(
-        logits, oracle.kinds(left.ids, right.ids, itself), "all", right.ids.log_weight
-    )
+    value, valid = oracle.info_nce(logits, oracle.kinds(left.ids, right.ids, itself), "all", right.ids.log_weight)
     assert loss.value.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
     assert loss.valid.tolist() == valid.tolist()
     exact = 1e-9 if dtype == torch.float64 else 1e-5 / temperature
@@ -171,9 +163,7 @@ def test_any_shape_type_and_temperature(
     # the gradient of a half-precision input is rounded to it, once
     rounding = {torch.bfloat16: 2**-7, torch.float16: 2**-9}.get(dtype, 1e-5)
     for ours, theirs in zip(
-        torch.autograd.grad(
-            loss.mean(), (left.vectors, right.vectors), materialize_grads=True, allow_unused=True
-        ),
+        torch.autograd.grad(loss.mean(), (left.vectors, right.vectors), materialize_grads=True, allow_unused=True),
         torch.autograd.grad(
             (value * valid).sum() / valid.sum().clamp(min=1),
             (left.vectors, right.vectors),
@@ -236,9 +226,7 @@ SAME = {
     "nt_xent = SimCLR": (lambda a, b: nt_xent(a, b, temperature=0.1).value, simclr),
     "nt_xent = info_nce on stacked views": (
         lambda a, b: nt_xent(a, b, temperature=0.1).value,
-        lambda a, b: (
-            info_nce(*[stacked(as_rows(a), as_rows(b))] * 2, temperature=0.1, itself="excluded").value
-        ),
+        lambda a, b: info_nce(*[stacked(as_rows(a), as_rows(b))] * 2, temperature=0.1, itself="excluded").value,
     ),
     "sup_con of pairs = nt_xent": (
         lambda a, b: sup_con(*pairs_of(a, b), temperature=0.1).value,
@@ -249,9 +237,7 @@ SAME = {
         lambda a, b: clip(a, b, 0.1).value,
     ),
     "shuffled keys = keys in order": (
-        lambda a, b: (
-            info_nce(as_rows(a), as_rows(b)[torch.tensor([3, 1, 5, 0, 2, 4])], temperature=0.1).value
-        ),
+        lambda a, b: info_nce(as_rows(a), as_rows(b)[torch.tensor([3, 1, 5, 0, 2, 4])], temperature=0.1).value,
         lambda a, b: info_nce(a, b, temperature=0.1).value,
     ),
     "a queue in `also` = a queue among the keys": (

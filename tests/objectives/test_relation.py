@@ -11,9 +11,7 @@ from objectives import oracle
 
 
 def column(n: int, least: int = -1) -> st.SearchStrategy[torch.Tensor]:
-    return st.lists(st.integers(least, 3), min_size=n, max_size=n).map(
-        lambda ids: torch.tensor(ids, dtype=torch.int64)
-    )
+    return st.lists(st.integers(least, 3), min_size=n, max_size=n).map(lambda ids: torch.tensor(ids, dtype=torch.int64))
 
 
 @st.composite

@@ -64,15 +64,11 @@ def test_a_target_is_in_the_table() -> None:
 @pytest.mark.parametrize("temperature", [0.5, 0.005])
 def test_soft_nce_is_cross_entropy_to_the_teacher(name: str, temperature: float, path: str) -> None:
     queries, keys, _ = setting(name)
-    teacher_queries, teacher_keys = (
-        Embeddings(torch.rand_like(side.vectors), side.ids) for side in (queries, keys)
-    )
+    teacher_queries, teacher_keys = (Embeddings(torch.rand_like(side.vectors), side.ids) for side in (queries, keys))
     table = oracle.kinds(queries.ids, keys.ids, "positive")
     dropped = torch.tensor([[this is None for this in row] for row in table])
     valid = torch.tensor(["negative" in row for row in table])
-    teacher = (
-        (teacher_queries.vectors @ teacher_keys.vectors.T / 0.1).masked_fill(dropped, -torch.inf).softmax(1)
-    )
+    teacher = (teacher_queries.vectors @ teacher_keys.vectors.T / 0.1).masked_fill(dropped, -torch.inf).softmax(1)
     logits = (queries.vectors @ keys.vectors.T / temperature).masked_fill(dropped, -1e9)
     expected = torch.where(valid, -(teacher.nan_to_num(0.0) * logits.log_softmax(1)).sum(1), 0)
     loss = soft_nce(

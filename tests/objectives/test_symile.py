@@ -13,10 +13,7 @@ from objectives.test_infonce import assert_same
 
 def views(count: int, n: int = 5, dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(count)
-    return [
-        F.normalize(torch.randn(n, 4, generator=generator, dtype=dtype)).requires_grad_()
-        for _ in range(count)
-    ]
+    return [F.normalize(torch.randn(n, 4, generator=generator, dtype=dtype)).requires_grad_() for _ in range(count)]
 
 
 def naive_n_squared(vectors: list[torch.Tensor], scale: torch.Tensor) -> torch.Tensor:
@@ -29,9 +26,7 @@ def naive_n_squared(vectors: list[torch.Tensor], scale: torch.Tensor) -> torch.T
             logits = []
             for others in product(range(n), repeat=len(vectors) - 1):
                 places = [*others[:anchor], i, *others[anchor:]]
-                logits.append(
-                    scale * torch.stack([v[k] for v, k in zip(vectors, places, strict=True)]).prod(0).sum()
-                )
+                logits.append(scale * torch.stack([v[k] for v, k in zip(vectors, places, strict=True)]).prod(0).sum())
             true = scale * torch.stack([v[i] for v in vectors]).prod(0).sum()
             values.append(torch.stack(logits).logsumexp(0) - true)
         losses.append(torch.stack(values))
@@ -126,14 +121,9 @@ def test_the_mean_over_single_anchors_is_the_loss(negatives: str) -> None:
 
 def test_a_single_shuffled_anchor() -> None:
     vectors = views(3)
-    found = symile(
-        vectors, scale=4.0, negatives="n", generator=torch.Generator().manual_seed(1), anchors=(0,)
-    )
+    found = symile(vectors, scale=4.0, negatives="n", generator=torch.Generator().manual_seed(1), anchors=(0,))
     generator = torch.Generator().manual_seed(1)
-    columns = (
-        vectors[1][torch.randperm(5, generator=generator)]
-        * vectors[2][torch.randperm(5, generator=generator)]
-    )
+    columns = vectors[1][torch.randperm(5, generator=generator)] * vectors[2][torch.randperm(5, generator=generator)]
     true = multilinear(*vectors)
     logits = torch.where(torch.eye(5, dtype=torch.bool), true[:, None], vectors[0] @ columns.T)
     assert_same(found.value, F.cross_entropy(4 * logits, torch.arange(5), reduction="none"), *vectors)
@@ -173,6 +163,4 @@ def test_refused() -> None:
 
 def test_multilinear_broadcasts() -> None:
     a, b, c = views(3)
-    torch.testing.assert_close(
-        multilinear(a[:, None], b[None], c[None]), torch.einsum("id,jd,jd->ij", a, b, c)
-    )
+    torch.testing.assert_close(multilinear(a[:, None], b[None], c[None]), torch.einsum("id,jd,jd->ij", a, b, c))

@@ -32,6 +32,8 @@ class Pair:
             process.start()
             self.pipes.append(here)
             self.processes.append(process)
+        for pipe in self.pipes:
+            pipe.recv_bytes()
 
     def ask(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
         """Both results in the order of the ranks; raises AssertionError with the traceback of a rank that fails."""
@@ -70,6 +72,7 @@ def _serve(rank: int, meet: str, pipe: Any) -> None:
 
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=meet, rank=rank, world_size=WORLD, timeout=timedelta(seconds=PATIENCE))
+    pipe.send_bytes(b"ready")
     with contextlib.suppress(EOFError):
         while True:
             function, arguments = pickle.loads(pipe.recv_bytes())

@@ -15,7 +15,7 @@ from counterpoint.multimodal import use
 from counterpoint.multimodal.assess import assess
 from counterpoint.multimodal.encoders import Encoded
 from counterpoint.multimodal.judge import cross_view
-from counterpoint.multimodal.linear import LinearConfig, ViewScalers, covariances, inverse_root, whole_rows
+from counterpoint.multimodal.linear import LinearConfig, Spectrum, ViewScalers, covariances, whole_rows
 from counterpoint.multimodal.table import Table
 from counterpoint.multimodal.views import batch_of, measure_views
 from counterpoint.training import Batch, Clock, Method, Phase, rng
@@ -83,7 +83,7 @@ class RidgeCCA(Method):
             if len(x) < 8:
                 raise UserError(f"views {a} and {b} occur together in only {len(x)} rows; CCA needs at least 8")
             ridge, k = self._choose(x, y, clock.seed)
-            of_x, of_y = solve_pair(x, y, ridge, k)
+            of_x, of_y = Pair(x, y).solve(ridge, k)
             self.note(**{f"ridge {a}-{b}": ridge, f"variates {a}-{b}": float(k)})
             for name, found in ((f"of {a} with {b}", of_x), (f"of {b} with {a}", of_y)):
                 buffer = getattr(self, name)
@@ -94,10 +94,11 @@ class RidgeCCA(Method):
         """The ridge and number of variates with the best held-out top-1, in both directions."""
         order = torch.randperm(len(x), generator=rng(seed, "cca"))
         held, rest = order[: len(x) // 4][:1000], order[len(x) // 4 :]
+        pair = Pair(x[rest], y[rest])
         best, choice = -1.0, (self.options.ridges[0], self.options.variates[0])
         truth = torch.arange(len(held))
         for ridge in self.options.ridges:
-            of_x, of_y = solve_pair(x[rest], y[rest], ridge, max(self.options.variates))
+            of_x, of_y = pair.solve(ridge, max(self.options.variates))
             u, v = x[held] @ of_x, y[held] @ of_y
             for k in self.options.variates:
                 scores = normalize(u[:, :k], dim=1) @ normalize(v[:, :k], dim=1).T
@@ -105,6 +106,20 @@ class RidgeCCA(Method):
                 if hit > best:
                     best, choice = hit, (ridge, k)
         return choice
+
+    def embed(self, table: Table) -> Float[Tensor, "n d"]:
+        """The space of every pair side by side, in each the mean of the pair's views that a row has."""
+        self.require_fitted()
+        encoded = use.embed_views(self, table, [name for name in self.facts["views"] if name in table.views])
+        spaces = []
+        for a, b in self.pairs:
+            total = torch.zeros(len(table), getattr(self, f"of {a} with {b}").shape[1])
+            for name, other in ((a, b), (b, a)):
+                if name in encoded.vectors:
+                    placed = normalize(encoded.vectors[name] @ getattr(self, f"of {name} with {other}"), dim=1)
+                    total += placed * encoded.present[name][:, None]
+            spaces.append(normalize(total, dim=1))
+        return normalize(torch.cat(spaces, dim=1), dim=1)
 
     def scores(self, given: Encoded, target: str, candidates: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
         """Sum of the cosines between each given view and the target in the space of their pair."""
@@ -117,18 +132,23 @@ class RidgeCCA(Method):
         return total
 
 
-def solve_pair(
-    x: Float[Tensor, "n p"], y: Float[Tensor, "n q"], ridge: float, k: int
-) -> tuple[Float[Tensor, "p k2"], Float[Tensor, "q k2"]]:
-    """Projections of both sides onto at most k canonical variates, each weighted by its correlation, in float64.
+class Pair:
+    """Two sides whose covariances are decomposed once and solved for several ridges, in float64.
 
     >>> x = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
-    >>> a, b = solve_pair(x, x.flip(1), ridge=1e-6, k=3)
+    >>> a, b = Pair(x, x.flip(1)).solve(ridge=1e-6, k=3)
     >>> torch.allclose(x @ a, x.flip(1) @ b, atol=1e-3)
     True
     """
-    (xx, xy), (_, yy) = covariances([x, y])
-    wx, wy = inverse_root(xx, ridge), inverse_root(yy, ridge)
-    u, correlation, v = torch.linalg.svd(wx @ xy @ wy, full_matrices=False)
-    weight = correlation[:k].clamp(0, 1)
-    return (wx @ u[:, :k] * weight).to(x.dtype), (wy @ v.T[:, :k] * weight).to(y.dtype)
+
+    def __init__(self, x: Float[Tensor, "n p"], y: Float[Tensor, "n q"]) -> None:
+        (xx, self.between), (_, yy) = covariances([x, y])
+        self.left, self.right = Spectrum(xx), Spectrum(yy)
+        self.dtype = x.dtype
+
+    def solve(self, ridge: float, k: int) -> tuple[Float[Tensor, "p k2"], Float[Tensor, "q k2"]]:
+        """Projections of both sides onto at most k canonical variates, each weighted by its correlation."""
+        wx, wy = self.left.inverse_root(ridge), self.right.inverse_root(ridge)
+        u, correlation, v = torch.linalg.svd(wx @ self.between @ wy, full_matrices=False)
+        weight = correlation[:k].clamp(0, 1)
+        return (wx @ u[:, :k] * weight).to(self.dtype), (wy @ v.T[:, :k] * weight).to(self.dtype)

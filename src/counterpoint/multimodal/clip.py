@@ -14,7 +14,7 @@ from counterpoint.multimodal.encoders import Encoded, ViewEncoders, ViewsConfig
 from counterpoint.multimodal.judge import cross_view
 from counterpoint.multimodal.table import Table
 from counterpoint.objectives import Embeddings, LogScale, info_nce
-from counterpoint.training import Batch, Clock, Method, Phase
+from counterpoint.training import Batch, Clock, Method
 
 
 class CLIP(Method):
@@ -41,7 +41,13 @@ class CLIP(Method):
     judge, assess = staticmethod(cross_view), staticmethod(assess)
     options: Config
     measure, encode, batch, after = encoders.measure, encoders.encode, encoders.batch, encoders.clamp_scale
-    embed, embed_views, retrieve, reliability = use.embed, use.embed_views, use.retrieve, use.reliability
+    embed, embed_views, retrieve, reliability, phases = (
+        use.embed,
+        use.embed_views,
+        use.retrieve,
+        use.reliability,
+        use.phases,
+    )
 
     def build(self, facts: dict[str, Any]) -> None:
         """One encoder per view and the temperature."""
@@ -65,10 +71,6 @@ class CLIP(Method):
             f"{a}-{b}": weight * info_nce(sides[a], sides[b], temperature=self.scale.temperature, symmetric=True).mean()
             for a, b in pairs
         }
-
-    def phases(self, data: Table) -> list[Phase]:
-        """Training, then a pass that keeps some training rows as a yardstick for reliability."""
-        return [self.phase("fit", data), use.reference_phase(self, data)]
 
     def scores(self, given: Encoded, target: str, candidates: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
         """Sum over the given views of their cosines with the candidates."""

@@ -15,6 +15,8 @@ from counterpoint.multimodal.table import Table
 from counterpoint.multimodal.views import Standardise, batch_of, hide_views, measure_views
 from counterpoint.training import Batch, Clock, Method, SGDConfig
 
+SHORTEST = 1e-4  # shorter vectors have no direction: a row whose hidden units are all off gives 0, and no huge gradient
+
 
 class ViewsConfig(SGDConfig):
     """Options of every method with one encoder per view.
@@ -23,6 +25,9 @@ class ViewsConfig(SGDConfig):
     then a linear map to `dim`. `dropout` and `noise` (deviation of Gaussian noise on the scaled inputs) are for small
     tables; `hide` is the share of views hidden at random in training, for queries that give only some views.
     """
+
+    epochs: int = Field(0, ge=0, description="passes over the rows; 0: as many as make 2,000 steps, from 5 to 200")
+    batch_size: int = Field(128, ge=2, description="rows per step; every row is compared with all others of its batch")
 
     scaling: Literal["columns", "none"] = Field("columns", description="scale each number by its training rows, or not")
     dim: int = Field(256, ge=2, description="numbers in a vector of the joint space")
@@ -77,7 +82,7 @@ class ViewEncoder(nn.Module):
         self.net = nn.Sequential(*layers, _linear(widths[-1], options.dim))
 
     def forward(self, values: Float[Tensor, "n w"]) -> Float[Tensor, "n d"]:
-        return normalize(self.net(self.standardise(values)), dim=1)
+        return normalize(self.net(self.standardise(values)), dim=1, eps=SHORTEST)
 
 
 class ViewEncoders(nn.Module):

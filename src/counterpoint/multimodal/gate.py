@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize, softplus
 
 Neutral = Literal["trainable", "random", "ones", "none"]
+SHORTEST = 1e-4  # shorter vectors have no direction; keeps the gradient of a zero vector small
 
 
 class Gate(nn.Module):
@@ -35,6 +36,7 @@ class Gate(nn.Module):
     ) -> None:
         super().__init__()
         self.kind, self.activation, self.null, self.neutral_kind = kind, activation, null, neutral
+        drawn = normalize(torch.randn(views, dim), dim=1)  # first and always, so that all switches start equal
         if kind == "matrix":
             self.table = nn.Parameter(torch.zeros(views, views))
         else:
@@ -47,9 +49,9 @@ class Gate(nn.Module):
                 )
                 self.null_bias = nn.Parameter(torch.zeros(views))
         if neutral == "trainable":
-            self.directions = nn.Parameter(normalize(torch.randn(views, dim), dim=1))
+            self.directions = nn.Parameter(drawn)
         elif neutral == "random":
-            self.register_buffer("directions", normalize(torch.randn(views, dim), dim=1))
+            self.register_buffer("directions", drawn)
         else:
             self.register_buffer("directions", torch.full((views, dim), dim**-0.5))
         self.gamma = nn.Parameter(torch.tensor(gamma))
@@ -71,7 +73,7 @@ class Gate(nn.Module):
 
     def keys(self, m: int, vectors: Float[Tensor, "n d"]) -> Float[Tensor, "n k"]:
         """What a view of the queries shows the gate, computed once and used for every target."""
-        return vectors if self.kind == "matrix" else normalize(self.key[m](vectors), dim=1)
+        return vectors if self.kind == "matrix" else normalize(self.key[m](vectors), dim=1, eps=SHORTEST)
 
     def weights(self, seek: "Seek", paired: bool = False) -> list[Float[Tensor, "n _"]]:
         """w[t, m] for each other view m: n x m for all pairs; n x 1 if candidate i belongs to query i (`paired`)."""
@@ -80,7 +82,7 @@ class Gate(nn.Module):
             return [
                 self.table[t, m].sigmoid().expand(len(v), 1) for m, v in zip(seek.others, seek.vectors, strict=True)
             ]
-        queries = normalize(self.query[t](seek.candidates), dim=1) / self.temperature
+        queries = normalize(self.query[t](seek.candidates), dim=1, eps=SHORTEST) / self.temperature
         match = [(k * queries).sum(dim=1, keepdim=True) if paired else k @ queries.T for k in seek.keys]
         null = None
         if self.null:

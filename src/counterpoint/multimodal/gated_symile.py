@@ -16,7 +16,7 @@ from counterpoint.multimodal.judge import cross_view
 from counterpoint.multimodal.symile import product_scale
 from counterpoint.multimodal.table import Table
 from counterpoint.objectives import Embeddings, Relation, RowLoss, dense_nce, symile
-from counterpoint.training import Batch, Clock, Method, Optim, Phase
+from counterpoint.training import Batch, Clock, Method, Optim
 from counterpoint.training.optim import Group
 
 MOST_VIEWS = 8  # the exact scores take 2^(views-1) matrix products
@@ -51,7 +51,6 @@ class GatedSymile(Method):
     class Config(ViewsConfig):
         """Options of Gated Symile, each a switch of the released code."""
 
-        batch_size: int = Field(128, ge=2, description="rows per step; every row is a candidate for every other")
         optim: Optim = Optim(
             name="schedule_free", lr=1e-3, betas=(0.9, 0.95), eps=1e-7, weight_decay=0.01, warmup=100, clip=1.0,
             groups={"gate": Group(lr_scale=10.0, weight_decay=0.0)},
@@ -72,7 +71,13 @@ class GatedSymile(Method):
     judge, assess = staticmethod(cross_view), staticmethod(assess)
     options: Config
     encode, batch, after = encoders.encode, encoders.batch, encoders.clamp_scale
-    embed, embed_views, retrieve, reliability = use.embed, use.embed_views, use.retrieve, use.reliability
+    embed, embed_views, retrieve, reliability, phases = (
+        use.embed,
+        use.embed_views,
+        use.retrieve,
+        use.reliability,
+        use.phases,
+    )
 
     def measure(self, data: Table) -> dict[str, Any]:
         """Width, scale and gaps of each view; raises `UserError` above 8 views."""
@@ -132,10 +137,6 @@ class GatedSymile(Method):
         views = [anchor, *(Embeddings(g, anchor.ids) for g in gated)]
         kind, generator = self.options.negatives, clock.shared_rng(f"negatives {target}")
         return symile(views, scale=self.scale.scale, negatives=kind, generator=generator, anchors=(0,))
-
-    def phases(self, data: Table) -> list[Phase]:
-        """Training, then a pass that keeps some training rows as a yardstick for reliability."""
-        return [self.phase("fit", data), use.reference_phase(self, data)]
 
     def scores(self, given: Encoded, target: str, candidates: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
         """The gated product of the given views against each candidate; views not given are neutral."""

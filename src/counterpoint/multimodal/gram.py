@@ -14,7 +14,7 @@ from counterpoint.multimodal.judge import cross_view
 from counterpoint.multimodal.table import Table
 from counterpoint.multimodal.volumes import both_ways, gram_score
 from counterpoint.objectives import LogScale
-from counterpoint.training import Batch, Clock, Method, Phase
+from counterpoint.training import Batch, Clock, Method
 
 
 class GRAM(Method):
@@ -38,7 +38,13 @@ class GRAM(Method):
     judge, assess = staticmethod(cross_view), staticmethod(assess)
     options: Config
     encode, batch, after = encoders.encode, encoders.batch, encoders.clamp_scale
-    embed, embed_views, retrieve, reliability = use.embed, use.embed_views, use.retrieve, use.reliability
+    embed, embed_views, retrieve, reliability, phases = (
+        use.embed,
+        use.embed_views,
+        use.retrieve,
+        use.reliability,
+        use.phases,
+    )
 
     def measure(self, data: Table) -> dict[str, Any]:
         """Width, scale and gaps of each view; raises `UserError` unless the views fit the space."""
@@ -55,10 +61,6 @@ class GRAM(Method):
     def losses(self, batch: Batch, clock: Clock) -> dict[str, Float[Tensor, ""]]:
         """One symmetric contrast per anchor view."""
         return {"gram": both_ways(self.encode(batch.views), batch, gram_score, self.scale.scale)}
-
-    def phases(self, data: Table) -> list[Phase]:
-        """Training, then a pass that keeps some training rows as a yardstick for reliability."""
-        return [self.phase("fit", data), use.reference_phase(self, data)]
 
     def scores(self, given: Encoded, target: str, candidates: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
         """Minus the volume between the given views and each candidate."""

@@ -77,7 +77,7 @@ def ranks_of(method: Any, encoded: Encoded, task: Task) -> tuple[Ranks, Int[Tens
     asked = has_target & torch.stack([encoded.present[name] for name in task.given]).any(dim=0)
     rows, candidates = asked.nonzero()[:, 0], has_target.nonzero()[:, 0]
     scores = method.scores(encoded.only(task.given).rows(rows), task.target, encoded.vectors[task.target][candidates])
-    return ranks(scores, torch.searchsorted(candidates, rows)), rows
+    return ranks(scores.cpu(), torch.searchsorted(candidates, rows).cpu()), rows.cpu()
 
 
 def cross_view(

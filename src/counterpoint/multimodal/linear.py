@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from counterpoint.multimodal.encoders import Encoded
 from counterpoint.multimodal.table import Table
-from counterpoint.multimodal.views import Standardise
+from counterpoint.multimodal.views import Standardise, of_all_ranks
 from counterpoint.training import Batch, Clock, Method, MethodConfig, Phase
 
 
@@ -50,7 +50,10 @@ def whole_rows(method: Method, data: Table, visit: Callable[[Batch, Clock], None
             return [torch.arange(len(data))]
         return [torch.randperm(len(data), generator=generator)[:most].sort().values]
 
-    return method.phase("solve", data, plan=plan, visit=visit)
+    def solve(batch: Batch, clock: Clock) -> None:
+        visit(of_all_ranks(batch), clock)
+
+    return method.phase("solve", data, plan=plan, visit=solve)
 
 
 def covariances(views: Sequence[Float[Tensor, "n _"]]) -> list[list[Float[Tensor, "_ _"]]]:
@@ -59,14 +62,19 @@ def covariances(views: Sequence[Float[Tensor, "n _"]]) -> list[list[Float[Tensor
     return [[a.T @ b / len(a) for b in centred] for a in centred]
 
 
-def inverse_root(covariance: Float[Tensor, "p p"], ridge: float) -> Float[Tensor, "p p"]:
-    """(covariance + ridge * its mean variance)^(-1/2).
+class Spectrum:
+    """A covariance, decomposed once, and its inverse root with a ridge given as a share of its mean variance.
 
-    >>> inverse_root(4 * torch.diag(torch.ones(2)), ridge=0.0)
+    >>> Spectrum(4 * torch.diag(torch.ones(2))).inverse_root(ridge=0.0)
     tensor([[0.5000, 0.0000],
             [0.0000, 0.5000]])
     """
-    values, vectors = torch.linalg.eigh(covariance)
-    floor = ridge * values.mean() + 1e-10 * values.max().clamp(min=1e-10)
-    root: Tensor = vectors * (values.clamp(min=0) + floor).rsqrt() @ vectors.T
-    return root
+
+    def __init__(self, covariance: Float[Tensor, "p p"]) -> None:
+        self.values, self.vectors = torch.linalg.eigh(covariance)
+
+    def inverse_root(self, ridge: float) -> Float[Tensor, "p p"]:
+        """(covariance + ridge * its mean variance)^(-1/2)."""
+        floor = ridge * self.values.mean() + 1e-10 * self.values.max().clamp(min=1e-10)
+        root: Tensor = self.vectors * (self.values.clamp(min=0) + floor).rsqrt() @ self.vectors.T
+        return root

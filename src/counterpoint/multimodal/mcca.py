@@ -14,7 +14,7 @@ from counterpoint.multimodal import use
 from counterpoint.multimodal.assess import assess
 from counterpoint.multimodal.encoders import Encoded
 from counterpoint.multimodal.judge import cross_view
-from counterpoint.multimodal.linear import LinearConfig, ViewScalers, covariances, inverse_root, whole_rows
+from counterpoint.multimodal.linear import LinearConfig, Spectrum, ViewScalers, covariances, whole_rows
 from counterpoint.multimodal.table import Table
 from counterpoint.multimodal.views import batch_of, measure_views
 from counterpoint.training import Batch, Clock, Method, Phase, rng
@@ -113,7 +113,7 @@ def solve(views: list[Float[Tensor, "n _"]], ridge: float, k: int) -> list[Float
     Whitening every view turns the generalised eigenproblem into an ordinary one.
     """
     blocks = covariances(views)
-    roots = [inverse_root(blocks[i][i], ridge) for i in range(len(views))]
+    roots = [Spectrum(blocks[i][i]).inverse_root(ridge) for i in range(len(views))]
     whitened = [[roots[i] @ blocks[i][j] @ roots[j] for j in range(len(views))] for i in range(len(views))]
     values, vectors = torch.linalg.eigh(torch.cat([torch.cat(row, dim=1) for row in whitened]))
     order = values.argsort(descending=True)[:k]

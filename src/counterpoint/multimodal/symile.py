@@ -13,7 +13,7 @@ from counterpoint.multimodal.encoders import Encoded, ViewEncoders, ViewsConfig
 from counterpoint.multimodal.judge import cross_view
 from counterpoint.multimodal.table import Table
 from counterpoint.objectives import Embeddings, LogScale, symile
-from counterpoint.training import Batch, Clock, Method, Phase
+from counterpoint.training import Batch, Clock, Method
 
 
 class Symile(Method):
@@ -42,7 +42,13 @@ class Symile(Method):
     judge, assess = staticmethod(cross_view), staticmethod(assess)
     options: Config
     measure, encode, batch, after = encoders.measure, encoders.encode, encoders.batch, encoders.clamp_scale
-    embed, embed_views, retrieve, reliability = use.embed, use.embed_views, use.retrieve, use.reliability
+    embed, embed_views, retrieve, reliability, phases = (
+        use.embed,
+        use.embed_views,
+        use.retrieve,
+        use.reliability,
+        use.phases,
+    )
 
     def build(self, facts: dict[str, Any]) -> None:
         """One encoder per view and the scale."""
@@ -70,10 +76,6 @@ class Symile(Method):
     def _symile(self, views: list[Embeddings], clock: Clock, anchors: tuple[int, ...] | None = None) -> Tensor:
         kind, generator = self.options.negatives, clock.shared_rng("negatives")
         return symile(views, scale=self.scale.scale, negatives=kind, generator=generator, anchors=anchors).mean()
-
-    def phases(self, data: Table) -> list[Phase]:
-        """Training, then a pass that keeps some training rows as a yardstick for reliability."""
-        return [self.phase("fit", data), use.reference_phase(self, data)]
 
     def scores(self, given: Encoded, target: str, candidates: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
         """The product of the given views against the candidates."""

@@ -15,14 +15,14 @@ from counterpoint.multimodal.judge import cross_view
 from counterpoint.multimodal.table import Table
 from counterpoint.multimodal.volumes import both_ways, triangle_score
 from counterpoint.objectives import LogScale
-from counterpoint.training import Batch, Clock, Method, Phase
+from counterpoint.training import Batch, Clock, Method
 
 
 class TRIANGLE(Method):
     """Symmetric InfoNCE whose logits are minus the area of the triangle between a candidate and a row's two other
     views.
 
-    With one view given, or one absent, the triangle is a side: half its squared length.
+    With one view given, or one absent, the triangle is a side: minus half its squared length.
     Source: arXiv 2509.24734; the form of arXiv 2604.05834's code (area squared, no root, mean over anchors).
 
     >>> from counterpoint.multimodal.simulate import xnor
@@ -39,7 +39,13 @@ class TRIANGLE(Method):
     judge, assess = staticmethod(cross_view), staticmethod(assess)
     options: Config
     encode, batch, after = encoders.encode, encoders.batch, encoders.clamp_scale
-    embed, embed_views, retrieve, reliability = use.embed, use.embed_views, use.retrieve, use.reliability
+    embed, embed_views, retrieve, reliability, phases = (
+        use.embed,
+        use.embed_views,
+        use.retrieve,
+        use.reliability,
+        use.phases,
+    )
 
     def measure(self, data: Table) -> dict[str, Any]:
         """Width, scale and gaps of each view; raises `UserError` unless there are three views."""
@@ -58,10 +64,6 @@ class TRIANGLE(Method):
     def losses(self, batch: Batch, clock: Clock) -> dict[str, Float[Tensor, ""]]:
         """One symmetric contrast per anchor view."""
         return {"triangle": both_ways(self.encode(batch.views), batch, triangle_score, self.scale.scale)}
-
-    def phases(self, data: Table) -> list[Phase]:
-        """Training, then a pass that keeps some training rows as a yardstick for reliability."""
-        return [self.phase("fit", data), use.reference_phase(self, data)]
 
     def scores(self, given: Encoded, target: str, candidates: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
         """Minus the area between the given views and each candidate."""

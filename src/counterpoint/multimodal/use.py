@@ -10,18 +10,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from counterpoint.errors import UserError, nearest
 from counterpoint.multimodal.encoders import Encoded
 from counterpoint.multimodal.table import Table
-from counterpoint.multimodal.views import batch_of, tensors_of
+from counterpoint.multimodal.views import batch_of, of_all_ranks, tensors_of
 from counterpoint.training import Clock, Phase
 
 ROWS = 4096  # rows encoded at a time
 SCORES = 2**22  # scores made at a time
+STEPS = 2000  # steps of a fit whose epochs are not given
 REFERENCES = 256  # training rows kept as a yardstick for reliability
 
 
@@ -31,7 +32,7 @@ class TopK:
 
     ids: np.ndarray
     scores: Float[Tensor, "n k"]
-    index: Float[Tensor, "n k"] | Any
+    index: Int[Tensor, "n k"]
 
 
 @torch.no_grad()
@@ -42,7 +43,9 @@ def embed_views(self: Any, table: Table, views: Sequence[str] | None = None) -> 
     """
     self.require_fitted()
     tensors = tensors_of(table, self.facts["views"], list(views or self.facts["views"]))
-    parts = [self.encode({n: t[i : i + ROWS] for n, t in tensors.items()}) for i in range(0, max(1, len(table)), ROWS)]
+    device = next(self.buffers()).device
+    starts = range(0, max(1, len(table)), ROWS)
+    parts = [self.encode({n: t[i : i + ROWS].to(device) for n, t in tensors.items()}) for i in starts]
     return Encoded(
         {n: torch.cat([part.vectors[n] for part in parts]) for n in tensors},
         {n: torch.cat([part.present[n] for part in parts]) for n in tensors},
@@ -144,7 +147,7 @@ def reference_phase(self: Any, table: Table) -> Phase:
     """A pass over a fixed random sample of training rows that fills the references."""
 
     def visit(batch: Any, clock: Clock) -> None:
-        encoded = self.encode(batch.views)
+        encoded = self.encode(of_all_ranks(batch).views)
         for name, vectors in encoded.vectors.items():
             buffer = getattr(self, f"reference {name}")
             buffer.fill_(torch.nan)
@@ -154,3 +157,10 @@ def reference_phase(self: Any, table: Table) -> Phase:
         return [torch.randperm(len(table), generator=generator)[:REFERENCES]]
 
     return Phase("reference", plan=plan, batch=lambda rows, generator: batch_of(table, rows), visit=visit)
+
+
+def phases(self: Any, data: Table) -> list[Phase]:
+    """Training, then a pass that keeps some training rows as a yardstick for reliability."""
+    steps = max(1, len(data) // self.options.batch_size)
+    epochs = self.options.epochs or min(200, max(5, -(-STEPS // steps)))
+    return [self.phase("fit", data, epochs=epochs), reference_phase(self, data)]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from counterpoint.errors import UserError
 from counterpoint.multimodal.table import Table
 from counterpoint.objectives import Ids
+from counterpoint.objectives.ranks import gather, sizes
 from counterpoint.training import Batch
 
 CHUNK = 65_536  # rows read at a time for the statistics, so that no copy of a large table is made
@@ -60,6 +61,12 @@ def batch_of(table: Table, rows: Int[Tensor, " n"]) -> Batch:
     index = rows.numpy()
     views = {name: torch.from_numpy(view.values[index]) for name, view in table.views.items()}
     return Batch(ids=Ids(row=rows, positive=rows), views=views)
+
+
+def of_all_ranks(batch: Batch) -> Batch:
+    """The rows of all ranks, in the order of the data, for what is solved or kept as a whole."""
+    rows = sizes(len(batch.ids))
+    return Batch(batch.ids.gathered(rows), {name: gather(values, rows) for name, values in batch.views.items()})
 
 
 def hide_views(batch: Batch, share: float, generator: torch.Generator) -> None:

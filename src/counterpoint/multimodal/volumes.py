@@ -45,8 +45,9 @@ def gram_score(
     is taken once per row. A view that is not `present` is left out, as if orthogonal to everything. A degenerate
     volume counts as 1e-4, which keeps the gradient finite.
 
-    >>> gram_score([torch.eye(3)[:1], torch.eye(3)[1:2]], torch.eye(3)[2:])
-    tensor([[-1.]])
+    >>> x, y, z = torch.tensor([[1.0, 0, 0]]), torch.tensor([[0, 1.0, 0]]), torch.tensor([[0, 0, 1.0]])
+    >>> gram_score([x, y], z)
+    tensor([[-1.0000]])
     """
     stack = torch.stack(list(others), dim=1)
     absent = torch.zeros(stack.shape[:2], dtype=stack.dtype, device=stack.device)
@@ -61,11 +62,12 @@ def gram_score(
 
 
 def triangle_score(others: Sequence[Float[Tensor, "n d"]], candidates: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
-    """Minus half the squared area between a candidate and a row's two other unit vectors, as the released code has it.
+    """Minus twice the squared area between a candidate and a row's two other unit vectors, as the released code has it.
 
     The code takes `0.5 (|u|^2 |v|^2 - <u, v>^2)` without a root, u and v being the sides that leave the candidate.
 
-    >>> triangle_score([torch.eye(3)[:1], torch.eye(3)[1:2]], torch.eye(3)[2:])
+    >>> x, y, z = torch.tensor([[1.0, 0, 0]]), torch.tensor([[0, 1.0, 0]]), torch.tensor([[0, 0, 1.0]])
+    >>> triangle_score([x, y], z)
     tensor([[-1.5000]])
     """
     first, second = others

@@ -34,7 +34,7 @@ from counterpoint.objectives.relation import (
     stacked,
 )
 from counterpoint.objectives.select import Over, positive_pairs, select
-from counterpoint.objectives.streamed import Sheet, log_sum, masses
+from counterpoint.objectives.streamed import Sheet, log_sum, masses, masses_and_own
 
 Temperature = float | Float[Tensor, ""]
 
@@ -50,7 +50,7 @@ def log_mass(
     >>> log_mass(view, view, temperature=0.5, over="negatives").exp().log()
     tensor([2.6931, 2.6931, 2.6931])
     """
-    return Comparison.of(*paired(queries, keys), temperature, itself).masses(over)[0]
+    return Comparison.of(*paired(queries, keys), temperature, itself).masses(over)
 
 
 def log_masses(
@@ -67,9 +67,9 @@ def log_masses(
     left, right = paired(queries, keys)
     forth = Comparison.of(left, right, temperature, itself)
     if world() == 1:
-        of_queries, of_keys = forth.masses(over, both=True)
+        of_queries, of_keys = forth.masses(over, both=True).split([len(left), len(right)])
         return of_queries, of_keys
-    return forth.masses(over)[0], Comparison.of(right, left, temperature, itself).masses(over)[0]
+    return forth.masses(over), Comparison.of(right, left, temperature, itself).masses(over)
 
 
 def attraction(
@@ -115,11 +115,11 @@ def against(
     >>> against(torch.tensor([0.0]), torch.tensor([0.0]), torch.tensor([0.0])).value
     tensor([0.6931])
     """
-    total = log_sum(torch.stack(sums), dim=0)
+    total = sums[0] if len(sums) == 1 else log_sum(torch.stack(sums), dim=0)
     counted = (positive != -torch.inf) & (total != -torch.inf)
     if valid is not None:
         counted = counted & valid
-    return RowLoss(total.masked_fill(~counted, 0) - positive.masked_fill(~counted, 0), counted)
+    return RowLoss(torch.where(counted, total - positive, 0), counted)
 
 
 def info_nce(
@@ -144,13 +144,11 @@ def info_nce(
     """
     left, right = paired(queries, keys)
     forth = Comparison.of(left, right, temperature, itself)
-    directions = [forth, Comparison.of(right, left, temperature, itself)] if symmetric else [forth]
-    if symmetric and world() == 1:
-        mass = torch.cat(forth.masses(over, both=True))
+    if symmetric and world() > 1:
+        directions = forth.terms(over), Comparison.of(right, left, temperature, itself).terms(over)
+        mass, positive, opposed = (torch.cat(parts) for parts in zip(*directions, strict=True))
     else:
-        mass = torch.cat([direction.masses(over)[0] for direction in directions])
-    positive = torch.cat([direction.attraction()[0] for direction in directions])
-    opposed = torch.cat([direction.relation.has_negative() for direction in directions])
+        mass, positive, opposed = forth.terms(over, both=symmetric)
     for further in also:
         opposed = opposed | (further != -torch.inf)
     return against(positive, mass, *also, valid=opposed)
@@ -203,18 +201,22 @@ def sup_con(
 def scaled(
     queries: Float[Tensor, "n d"], keys: Float[Tensor, "m d"], temperature: Temperature
 ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "m d"]]:
-    """Both sides over the root of the temperature, so that their products are logits, in at least fp32.
+    """Both sides in at least fp32, the queries over the temperature, so that their products are logits.
 
-    Raises ValueError for a temperature that is not above 0.
+    A set with itself stays one: both sides are it over the root of the temperature. Raises ValueError for a
+    temperature that is not above 0.
 
     >>> scaled(torch.ones(1, 1), torch.ones(1, 1), 0.25)
-    (tensor([[2.]]), tensor([[2.]]))
+    (tensor([[4.]]), tensor([[1.]]))
     """
     if not isinstance(temperature, Tensor) and not temperature > 0:
         raise ValueError(f"a temperature is above 0, not {temperature}")
     kind = torch.promote_types(torch.promote_types(queries.dtype, keys.dtype), torch.float32)
-    root = temperature**-0.5
-    return queries.to(kind) * root, keys.to(kind) * root
+    if queries is keys:
+        both = queries.to(kind) * temperature**-0.5
+        return both, both
+    scale = temperature.reciprocal() if isinstance(temperature, Tensor) else 1 / temperature
+    return queries.to(kind) * scale, keys.to(kind)
 
 
 @dataclass(frozen=True)
@@ -233,17 +235,39 @@ class Comparison:
         temperature: Temperature,
         itself: Itself,
     ) -> "Comparison":
-        """This rank's queries with the keys of all ranks; a set with itself is recognised."""
+        """This rank's queries with the keys of all ranks."""
         keys = keys.gathered()
         rows, columns = scaled(queries.vectors, keys.vectors, temperature)
-        alone = queries.vectors is keys.vectors and queries.ids is keys.ids
-        return cls(rows, rows if alone else columns, Relation(queries.ids, keys.ids, itself))
+        return cls(rows, columns, Relation(queries.ids, keys.ids, itself))
 
-    def masses(self, over: Over, both: bool = False) -> tuple[Float[Tensor, "..."], ...]:
-        """The log-masses of the queries, and with `both` of the keys."""
+    @property
+    def alone(self) -> bool:
+        """Whether a set is compared with itself."""
+        return self.rows is self.columns and self.relation.queries is self.relation.keys
+
+    @property
+    def turned(self) -> "Comparison":
+        """The keys as queries."""
+        relation = self.relation
+        return Comparison(self.columns, self.rows, Relation(relation.keys, relation.queries, relation.itself))
+
+    def terms(
+        self, over: Over, both: bool = False
+    ) -> tuple[Float[Tensor, " rows"], Float[Tensor, " rows"], Bool[Tensor, " rows"]]:
+        """(log-mass, mean positive logit, has a negative) of the queries, and with `both` then of the keys."""
+        if over == "all" and self.relation.diagonal and not self.alone:
+            mass, positive = masses_and_own(self.rows, self.columns, both=both)
+            return mass, positive, torch.full_like(mass, len(self.rows) > 1, dtype=torch.bool)
+        sides = [self, self.turned] if both else [self]
+        positive = torch.cat([side.attraction()[0] for side in sides])
+        opposed = torch.cat([side.relation.has_negative() for side in sides])
+        return self.masses(over, both), positive, opposed
+
+    def masses(self, over: Over, both: bool = False) -> Float[Tensor, " sums"]:
+        """The log-masses of the queries, and with `both` then of the keys."""
         return masses(
             self.rows,
-            None if self.columns is self.rows else self.columns,
+            None if self.alone else self.columns,
             selection=select(self.relation, over),
             row_weight=self.relation.queries.log_weight,
             column_weight=self.relation.keys.log_weight,

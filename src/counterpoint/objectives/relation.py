@@ -11,13 +11,14 @@ A pair (query, key) is, in this order:
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from counterpoint.objectives.ranks import gather, mean_over_ranks, rank, sizes, world
+from counterpoint.objectives.ranks import gather, mean_over_ranks, rank, sizes, sum_over_ranks, world
 
 Itself: TypeAlias = Literal["positive", "negative", "excluded"]
 
@@ -54,6 +55,16 @@ class Ids:
 
     def __len__(self) -> int:
         return len(self.row)
+
+    @cached_property
+    def alone(self) -> bool:
+        """Whether no two rows have anything in common and nothing but `row` and `positive` is said.
+
+        Found once: the ids of a batch serve every pair of its views.
+        """
+        if any(column is not None for column in (self.exclude, self.within, self.log_weight)):
+            return False
+        return _distinct(self.row) and (self.positive is self.row or _distinct(self.positive))
 
     def __getitem__(self, rows: Int[Tensor, " k"] | Bool[Tensor, " n"] | slice) -> "Ids":
         """A subset, by row indices, a mask or a slice."""
@@ -144,7 +155,7 @@ def paired(queries: Queries, keys: Keys) -> tuple[Embeddings, Embeddings]:
     if not isinstance(queries, Embeddings) and len(queries) != len(keys):
         raise ValueError(f"plain tensors pair row by row: {len(queries)} queries and {len(keys)} keys")
     left = as_embeddings(queries)
-    right = left if keys is queries else as_embeddings(keys)
+    right = left if keys is queries else keys if isinstance(keys, Embeddings) else Embeddings(keys, left.ids)
     if left.vectors.shape[1] != right.vectors.shape[1]:
         raise ValueError(f"queries are {left.vectors.shape[1]}-dimensional and keys {right.vectors.shape[1]}")
     return left, right
@@ -192,6 +203,16 @@ class Relation:
     def shape(self) -> tuple[int, int]:
         return len(self.queries), len(self.keys)
 
+    @property
+    def diagonal(self) -> bool:
+        """Whether the pairs (i, i) are the positives and all others negatives, as between two views of a batch."""
+        queries, keys = self.queries, self.keys
+        if self.itself != "positive" or not queries.alone:
+            return False
+        return queries is keys or (
+            keys.alone and torch.equal(queries.row, keys.row) and torch.equal(queries.positive, keys.positive)
+        )
+
     def tile(self, i: slice, j: slice) -> tuple[Bool[Tensor, "i j"], Bool[Tensor, "i j"]]:
         """(positive, negative) of the queries i and the keys j."""
         n, m = self.shape
@@ -222,6 +243,8 @@ class Relation:
     def has_negative(self) -> Bool[Tensor, " n"]:
         """Which queries have at least one negative; looks at a few keys at a time and stops once all have."""
         n, m = self.shape
+        if self.diagonal:
+            return torch.full((n,), n > 1, dtype=torch.bool, device=self.queries.row.device)
         found = torch.zeros(n, dtype=torch.bool, device=self.queries.row.device)
         for start in range(0, m, 64):
             without = (~found).nonzero()
@@ -251,10 +274,16 @@ class RowLoss:
 
     def mean(self, weight: Float[Tensor, " n"] | None = None) -> Float[Tensor, ""]:
         """The (weighted) mean over the valid rows of all ranks, this rank's share: see `mean_over_ranks`."""
-        valid = self.valid.to(self.value.dtype)
-        return mean_over_ranks(
-            self.value.masked_fill(~self.valid, 0), valid if weight is None else valid * weight.to(valid)
-        )
+        value = self.value.masked_fill(~self.valid, 0)
+        if weight is None:
+            share = value.sum() / sum_over_ranks(self.valid.sum(dtype=value.dtype)).clamp(min=1)
+            return share if world() == 1 else share * world()
+        return mean_over_ranks(value, torch.where(self.valid, weight, 0).to(value))
+
+
+def _distinct(column: Tensor) -> bool:
+    """Whether all ids are different, and none negative."""
+    return bool((column.sort().values.diff(prepend=column.new_full((1,), -1)) > 0).all())
 
 
 def _same(a: Tensor, b: Tensor) -> Tensor:

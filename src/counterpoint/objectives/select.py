@@ -65,6 +65,9 @@ def _left_out(relation: Relation, over: Over) -> tuple[Tensor, Tensor] | None:
     """The pairs that do not count, ordered by query; None when they are many."""
     if over == "positives" or relation.queries.within is not None:
         return None
+    if relation.diagonal:
+        own = _positions(relation)[: None if over == "negatives" else 0]
+        return own, own
     found: list[tuple[Tensor, Tensor]] = []
     budget = FEW * sum(relation.shape)
     for left, right in _suspects(relation, over):
@@ -101,6 +104,8 @@ def positive_pairs(relation: Relation) -> tuple[Int[Tensor, " hits"], Int[Tensor
     >>> positive_pairs(Relation(Ids(rows, rows), Ids(rows, rows)))
     (tensor([0, 1, 2]), tensor([0, 1, 2]))
     """
+    if relation.diagonal:
+        return _positions(relation), _positions(relation)
     queries, keys, most = relation.queries, relation.keys, FEW_POSITIVES * sum(relation.shape)
     alike = join(queries.positive, keys.positive, most)
     own = join(queries.row, keys.row, most)
@@ -111,6 +116,10 @@ def positive_pairs(relation: Relation) -> tuple[Int[Tensor, " hits"], Int[Tensor
     i, j = torch.cat([alike[0], i[fresh]]), torch.cat([alike[1], j[fresh]])
     positive = relation.pairs(i, j)[0]
     return i[positive], j[positive]
+
+
+def _positions(relation: Relation) -> Tensor:
+    return torch.arange(len(relation.queries), device=relation.queries.row.device)
 
 
 def join(

@@ -68,7 +68,7 @@ def soft_nce(
     there, here = (vectors.to(sides.rows.dtype) for vectors in teacher)
     sheet = Sheet(there, here, select(sides.relation))
     expected = (_Attend.apply(sides.columns, sheet) * sides.rows).sum(1)  # type: ignore[no-untyped-call]
-    return against(expected, sides.masses("all")[0], valid=sides.relation.has_negative())
+    return against(expected, sides.masses("all"), valid=sides.relation.has_negative())
 
 
 def dense_nce(scores: Float[Tensor, "n m"], relation: Relation) -> RowLoss:
@@ -84,8 +84,10 @@ def dense_nce(scores: Float[Tensor, "n m"], relation: Relation) -> RowLoss:
     """
     if scores.shape != relation.shape:
         raise ValueError(f"scores of shape {tuple(scores.shape)} for a relation of {relation.shape}")
-    positive, negative = relation.tile(slice(None), slice(None))
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    if relation.diagonal:
+        return against(scores.diagonal(), log_sum(scores, 1), valid=relation.has_negative())
+    positive, negative = relation.tile(slice(None), slice(None))
     weighted = scores if relation.keys.log_weight is None else scores + relation.keys.log_weight
     mass = log_sum(weighted.masked_fill(~(positive | negative), -torch.inf), 1)
     count = positive.sum(1)
@@ -126,7 +128,7 @@ class _Attend(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, sheet: Sheet) -> Tensor:
-        mass = masses(sheet.rows, sheet.columns, selection=sheet.selection)[0]
+        mass = masses(sheet.rows, sheet.columns, selection=sheet.selection)
         ctx.sheet, ctx.mass = sheet, mass.masked_fill(mass == -torch.inf, 0)[:, None]
         mean = values.new_zeros(len(sheet.rows), values.shape[1])
         for i, j in sheet.tiles():

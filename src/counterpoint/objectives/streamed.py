@@ -11,7 +11,7 @@ under autocast too: products are written with `out=` or in place, which autocast
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -34,20 +34,30 @@ def masses(
     row_weight: Float[Tensor, " n"] | None = None,
     column_weight: Float[Tensor, " m"] | None = None,
     both: bool = False,
-) -> tuple[Float[Tensor, "..."], ...]:
-    """The log-sum-exp of each row of `rows @ columns.T`, and with `both` of each column.
+) -> Float[Tensor, " sums"]:
+    """The log-sum-exp of each row of `rows @ columns.T`, and with `both` then of each column.
 
-    -inf where nothing is selected. Without `columns` the rows meet themselves. The log weight of a column
-    is added to its logits in the sums of the rows, and the other way round. Differentiable in `rows` and
-    `columns`, once.
+    -inf where nothing is selected. Without `columns` the rows meet themselves. The log weight of a column is added to
+    its logits in the sums of the rows, and the other way round. Differentiable in `rows` and `columns`, once.
 
-    >>> masses(torch.zeros(1, 2), torch.zeros(3, 2))[0].exp()
+    >>> masses(torch.zeros(1, 2), torch.zeros(3, 2)).exp()
     tensor([3.])
     """
     weights = [None if side is None else side.to(rows.dtype) for side in (row_weight, column_weight)]
-    found: tuple[Tensor, ...]
-    found = _Masses.apply(rows, columns, selection, weights, both)  # type: ignore[no-untyped-call]
+    found: Tensor = _Masses.apply(rows, columns, selection, weights, both, False)[0]  # type: ignore[no-untyped-call]
     return found
+
+
+def masses_and_own(
+    rows: Float[Tensor, "n d"], columns: Float[Tensor, "n d"], *, both: bool = False
+) -> tuple[Float[Tensor, " sums"], Float[Tensor, " sums"]]:
+    """The masses over all pairs, and the logit that pair (i, i) has in each: read off the tiles, no product of its own.
+
+    >>> masses_and_own(torch.eye(2), torch.eye(2), both=True)[1]
+    tensor([1., 1., 1., 1.])
+    """
+    mass, own = _Masses.apply(rows, columns, None, [None, None], both, True)  # type: ignore[no-untyped-call]
+    return mass, own
 
 
 @dataclass
@@ -61,15 +71,20 @@ class Sheet:
     _memory: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     @property
+    def shape(self) -> tuple[int, int]:
+        return self.rows.shape[0], self.columns.shape[0]
+
+    @property
     def whole(self) -> bool:
         """Whether the matrix is a single tile."""
-        return len(self.rows) * len(self.columns) <= WHOLE
+        return math.prod(self.shape) <= WHOLE
 
     def tiles(self) -> Iterator[tuple[slice, slice]]:
         """The (rows, columns) of every tile; of a triangle those on and above the diagonal."""
-        side = max(len(self.rows), len(self.columns), 1) if self.whole else TILE
-        for i in blocks(len(self.rows), side):
-            for j in blocks(len(self.columns), side):
+        n, m = self.shape
+        side = max(n, m, 1) if self.whole else TILE
+        for i in blocks(n, side):
+            for j in blocks(m, side):
                 if not (self.triangle and j.start < i.start):
                     yield i, j
 
@@ -104,9 +119,28 @@ def log_sum(values: Float[Tensor, "..."], dim: int | tuple[int, ...]) -> Float[T
     >>> log_sum(torch.full((2, 3), -torch.inf), 1)
     tensor([-inf, -inf])
     """
-    empty = (values == -torch.inf).all(dim, keepdim=True)
-    sums = values.masked_fill(empty, 0).logsumexp(dim, keepdim=True)
-    return sums.masked_fill(empty, -torch.inf).squeeze(dim)
+    found: Tensor = _LogSum.apply(values, dim)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _LogSum(torch.autograd.Function):
+    """The softmax is kept from forward, where it is one pass from the sum."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, dim: int | tuple[int, ...]) -> Tensor:
+        highest = values.amax(dim, keepdim=True)
+        share = (values - highest.masked_fill(highest == -torch.inf, 0)).exp_()
+        total = share.sum(dim, keepdim=True)
+        ctx.save_for_backward(share, total)
+        ctx.dim = dim
+        return (total.log() + highest).squeeze(dim)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        share, total = ctx.saved_tensors
+        gradient = gradient.view_as(total) / total
+        return share * gradient.masked_fill(total == 0, 0), None
 
 
 class _Masses(torch.autograd.Function):
@@ -120,117 +154,144 @@ class _Masses(torch.autograd.Function):
         selection: Selection | None,
         weights: list[Tensor | None],
         both: bool,
+        diagonal: bool,
     ) -> tuple[Tensor, ...]:
         sheet = Sheet(rows, rows if columns is None else columns, selection, triangle=columns is None)
         kind = _Linear if _bounded(sheet, weights) else _Log
-        of_rows = kind.empty(rows, weights[1])
-        of_columns = of_rows if sheet.triangle else kind.empty(sheet.columns, weights[0])
+        n, m = sheet.shape
+        total = rows.new_full((n + m if both and not sheet.triangle else n,), kind.NOTHING)
+        of_rows, of_columns = total[:n], total if sheet.triangle else total[n:]
+        own = rows.new_empty(n) if diagonal else None
         kept = None
         for i, j in sheet.tiles():
-            tile = kind.enter_(sheet.logits(i, j))
-            of_rows.add_(tile, i, j)
+            logits = sheet.logits(i, j)
+            if own is not None and i == j:
+                own[i] = logits.diagonal()
+            tile = kind.enter_(logits)
+            kind.add_(of_rows[i], tile, weights[1], j)
             if i != j if sheet.triangle else both:
-                of_columns.add_(tile.T, j, i)
+                kind.add_(of_columns[j], tile.T, weights[0], i)
             kept = tile if sheet.whole else None
-        found = [of_rows.mass()] + ([of_columns.mass()] if both else [])
-        ctx.save_for_backward(rows, columns, *weights, kept, *found)
-        ctx.selection, ctx.kind = selection, kind
-        return tuple(found)
+        mass = kind.mass(total)
+        ctx.save_for_backward(rows, columns, *weights, kept, mass)
+        ctx.selection, ctx.kind, ctx.both = selection, kind, both
+        if both and sheet.triangle:
+            mass = mass.repeat(2)
+        if own is None:
+            return (mass,)
+        return mass, own.repeat(2) if both else own
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *incoming: Tensor) -> tuple[Tensor | None, ...]:
-        rows, columns, *weights, kept, of_rows, of_columns = (*ctx.saved_tensors, None)[:7]
+    def backward(ctx: Any, gradient: Tensor, of_own: Tensor | None = None) -> tuple[Tensor | None, ...]:
+        rows, columns, *weights, kept, mass = ctx.saved_tensors
         sheet = Sheet(rows, rows if columns is None else columns, ctx.selection, triangle=columns is None)
-        sides = [(of_rows, torch.stack(incoming).sum(0) if sheet.triangle else incoming[0], weights[1])]
+        n = len(rows)
+        if sheet.triangle:
+            gradient = gradient.view(-1, n).sum(0)
+        values = ctx.kind.worth(mass, gradient)
+        sides = [([value[:n] for value in values], weights[1])]
         if sheet.triangle:
             sides.append(sides[0])
-        elif of_columns is not None:
-            sides.append((of_columns, incoming[1], weights[0]))
-        d_rows = torch.zeros_like(rows)
+        elif ctx.both:
+            sides.append(([value[n:] for value in values], weights[0]))
+        if of_own is not None:
+            of_own = of_own[:n] + of_own[n:] if ctx.both else of_own
+        d_rows = torch.zeros_like(rows) if ctx.needs_input_grad[0] else None
         d_columns = torch.zeros_like(columns) if ctx.needs_input_grad[1] else None
         if sheet.triangle:
             d_columns = d_rows
         for i, j in sheet.tiles():
             tile = ctx.kind.enter_(sheet.logits(i, j)) if kept is None else kept
-            flow = sheet.memory("flow", i, j)
-            ctx.kind.flow(tile, *_of_block(sides[0], i, j), out=flow)
-            if len(sides) > 1:
-                other = sheet.memory("other", i, j)
-                ctx.kind.flow(tile.T, *_of_block(sides[1], j, i), out=other.T)
-                flow += other
-            d_rows[i].addmm_(flow, sheet.columns[j])
+            flow = ctx.kind.flow(tile, sides, sheet, i, j)
+            if of_own is not None and i == j:
+                flow.diagonal().add_(of_own[i])
+            if d_rows is not None:
+                d_rows[i].addmm_(flow, sheet.columns[j])
             if d_columns is not None and not (sheet.triangle and i == j):
                 d_columns[j].addmm_(flow.T, rows[i])
-        return d_rows, None if sheet.triangle else d_columns, None, None, None
+        return d_rows, None if sheet.triangle else d_columns, None, None, None, None
 
 
-@dataclass
+Side: TypeAlias = tuple[list[Tensor], Tensor | None]
+"""What a kind knows of the rows that are summed, and the log weights of what they are summed over."""
+
+
 class _Linear:
-    """The sums of one side, as they are: for logits whose exponentials stay in range."""
+    """Sums as they are: for logits whose exponentials stay in range."""
 
-    total: Tensor
-    weight: Tensor | None
-
-    @classmethod
-    def empty(cls, vectors: Tensor, weight: Tensor | None) -> "_Linear":
-        return cls(vectors.new_zeros(len(vectors)), weight)
+    NOTHING = 0.0
 
     @staticmethod
     def enter_(logits: Tensor) -> Tensor:
         return logits.exp_()
 
-    def add_(self, tile: Tensor, i: slice, j: slice) -> None:
-        self.total[i] += (tile if self.weight is None else tile * self.weight[j].exp()).sum(1)
-
-    def mass(self) -> Tensor:
-        return self.total.log()
+    @staticmethod
+    def add_(total: Tensor, tile: Tensor, weight: Tensor | None, j: slice) -> None:
+        total += (tile if weight is None else tile * weight[j].exp()).sum(1)
 
     @staticmethod
-    def flow(tile: Tensor, mass: Tensor, gradient: Tensor, weight: Tensor | None, out: Tensor) -> None:
-        torch.mul(tile, (gradient * (-mass).exp())[:, None], out=out)
-        if weight is not None:
-            out *= weight.exp()
+    def mass(total: Tensor) -> Tensor:
+        return total.log()
+
+    @staticmethod
+    def worth(mass: Tensor, gradient: Tensor) -> list[Tensor]:
+        """What an exponential is worth in its sum: the inverse of the sum, 0 for a sum of nothing."""
+        return [(-mass).exp_().nan_to_num_(nan=math.nan, posinf=0.0).mul_(gradient)]
+
+    @staticmethod
+    def flow(tile: Tensor, sides: list[Side], sheet: Sheet, i: slice, j: slice) -> Tensor:
+        """The gradient of a tile of logits: its exponentials times their worth in the sums they are part of."""
+        flow = sheet.memory("flow", i, j)
+        (worth,), weight = sides[0]
+        of_rows = worth[i, None] if weight is None else worth[i, None] * weight[j].exp()
+        if len(sides) == 1:
+            return torch.mul(tile, of_rows, out=flow)
+        (worth,), weight = sides[1]
+        of_columns = worth[j] if weight is None else worth[j] * weight[i, None].exp()
+        return torch.add(of_rows, of_columns, out=flow).mul_(tile)
 
 
-@dataclass
 class _Log:
-    """The sums of one side in the log domain: for any logits, at one exponential more."""
+    """Sums in the log domain: for any logits, at one exponential more."""
 
-    total: Tensor
-    weight: Tensor | None
-
-    @classmethod
-    def empty(cls, vectors: Tensor, weight: Tensor | None) -> "_Log":
-        return cls(vectors.new_full((len(vectors),), -torch.inf), weight)
+    NOTHING = -math.inf
 
     @staticmethod
     def enter_(logits: Tensor) -> Tensor:
         return logits
 
-    def add_(self, tile: Tensor, i: slice, j: slice) -> None:
-        weighted = tile if self.weight is None else tile + self.weight[j]
-        self.total[i] = torch.logaddexp(self.total[i], weighted.logsumexp(1))
-
-    def mass(self) -> Tensor:
-        return self.total.clone()
+    @staticmethod
+    def add_(total: Tensor, tile: Tensor, weight: Tensor | None, j: slice) -> None:
+        weighted = tile if weight is None else tile + weight[j]
+        torch.logaddexp(total, weighted.logsumexp(1), out=total)
 
     @staticmethod
-    def flow(tile: Tensor, mass: Tensor, gradient: Tensor, weight: Tensor | None, out: Tensor) -> None:
-        torch.sub(tile, mass[:, None], out=out)
-        if weight is not None:
-            out += weight
-        out.exp_().mul_(gradient[:, None])
+    def mass(total: Tensor) -> Tensor:
+        return total
+
+    @staticmethod
+    def worth(mass: Tensor, gradient: Tensor) -> list[Tensor]:
+        return [mass.masked_fill(mass == -torch.inf, 0), gradient]
+
+    @staticmethod
+    def flow(tile: Tensor, sides: list[Side], sheet: Sheet, i: slice, j: slice) -> Tensor:
+        flow = sheet.memory("flow", i, j)
+        _shares(tile, sides[0], i, j, out=flow)
+        if len(sides) > 1:
+            other = sheet.memory("other", i, j)
+            _shares(tile.T, sides[1], j, i, out=other.T)
+            flow += other
+        return flow
 
 
-def _of_block(
-    side: tuple[Tensor, Tensor, Tensor | None],
-    i: slice,
-    j: slice,
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """(mass, gradient, weight of the other side) of a block, with a number for the mass of nothing."""
-    mass, gradient, weight = side
-    return mass[i].masked_fill(mass[i] == -torch.inf, 0), gradient[i], None if weight is None else weight[j]
+def _shares(tile: Tensor, side: Side, i: slice, j: slice, out: Tensor) -> None:
+    """The share of each logit in the sum of its row, times the gradient of that sum."""
+    (mass, gradient), weight = side
+    torch.sub(tile, mass[i, None], out=out)
+    if weight is not None:
+        out += weight[j]
+    out.exp_().mul_(gradient[i, None])
 
 
 def _bounded(sheet: Sheet, weights: list[Tensor | None]) -> bool:
@@ -239,6 +300,7 @@ def _bounded(sheet: Sheet, weights: list[Tensor | None]) -> bool:
     def largest(values: Tensor) -> float:
         return float(values.max()) if values.numel() else 0.0
 
-    bound = largest(sheet.rows.norm(dim=1)) * largest(sheet.columns.norm(dim=1))
+    lengths = [largest(torch.linalg.vector_norm(side, dim=1)) for side in (sheet.rows, sheet.columns)]
+    bound = lengths[0] * lengths[1]
     bound += sum(largest(w[w != -torch.inf].abs()) for w in weights if w is not None)
     return bound <= 0.7 * math.log(torch.finfo(sheet.rows.dtype).max)

@@ -156,7 +156,8 @@ def _slab(last: Tensor, *blocks_of_firsts: Tensor) -> list[Tensor]:
         for own, block in enumerate(blocks_of_firsts)
     ]
     together = _product(grid)
-    of_combinations, of_last = masses(together.flatten(0, -2), last, both=True)
+    found = masses(together.flatten(0, -2), last, both=True)
+    of_combinations, of_last = found.split([len(found) - len(last), len(last)])
     table = of_combinations.view(together.shape[:-1])
     others = [tuple(axis for axis in range(count) if axis != own) for own in range(count)]
     return [*(log_sum(table, axes) for axes in others), of_last]

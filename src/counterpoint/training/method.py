@@ -119,7 +119,7 @@ class Method(nn.Module):
             trainer.run.begin(self, data.fingerprint(), trainer.settings())
         metrics = None if validation is None else lambda: type(self).judge(self, validation).summary()
         trainer.fit(self, self.phases(data), metrics)
-        self.eval()
+        self.to("cpu").eval()
         if trainer.run is not None:
             trainer.run.save(self)
         return self
