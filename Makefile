@@ -7,7 +7,7 @@ RUN := runs/digits
 DATA := runs/digits.parquet
 VIEWS := view.fou=fou view.fac=fac view.kar=kar view.pix=pix view.zer=zer view.mor=mor
 FIT := clip $(DATA) id=id $(VIEWS) --label digit --picture pix:16x15
-CLAIMS := gated-symile $(addprefix counterpoint.multimodal.claims:,GATED_SYMILE_GAUSSIAN GATED_SYMILE_DIGITS)
+CLAIMS := clip gated-symile
 RESULTS := src/counterpoint/results
 
 .PHONY: demo test test-all lint format bench claims docs
@@ -30,6 +30,7 @@ lint: $(READY)
 	$(BIN)/python tools/lint_rules.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/docs.py --check
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
@@ -46,8 +47,8 @@ claims: $(READY)
 	$(MAKE) docs
 
 docs: $(READY)
-	$(BIN)/python -c 'from counterpoint import catalog, claims, files; \
-		files.write_text("docs/claims.md", claims.board(catalog.RESULTS))'
+	$(BIN)/python tools/docs.py
+
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

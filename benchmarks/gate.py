@@ -15,8 +15,9 @@ def naive(gate: Gate, vectors: list[torch.Tensor], candidates: torch.Tensor) -> 
     """One gated vector per (query, candidate) and view, made candidate by candidate with vectors of size n x d."""
     columns = []
     for candidate in candidates:
-        seek = Seek(0, candidate[None], [1, 2], vectors, [gate.keys(m, v) for m, v in zip((1, 2), vectors, strict=True)],
-                    [torch.ones(len(v), dtype=torch.bool) for v in vectors])  # fmt: skip
+        keys = [gate.keys(m, v) for m, v in zip((1, 2), vectors, strict=True)]
+        present = [torch.ones(len(v), dtype=torch.bool) for v in vectors]
+        seek = Seek(0, candidate[None], [1, 2], vectors, keys, present)
         product = candidate
         for m, weight, e in zip((1, 2), gate.weights(seek), vectors, strict=True):
             mixed = (1 - gate.alpha) * e + gate.alpha * (weight * e + (1 - weight) * gate.neutral[m])

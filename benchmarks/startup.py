@@ -5,13 +5,14 @@ import sys
 
 from harness import interleave, write
 
+CLI = "import sys; sys.argv = ['counterpoint', '{}']; from counterpoint.cli import main; main()"
 PROGRAMS = {
     "python": "pass",
     "import torch": "import torch",
     "import counterpoint, GatedSymile": "import counterpoint; counterpoint.GatedSymile",
     "import counterpoint": "import counterpoint",
-    "counterpoint --help": "import sys; sys.argv = ['counterpoint', '--help']; from counterpoint.cli import main; main()",
-    "counterpoint list": "import sys; sys.argv = ['counterpoint', 'list']; from counterpoint.cli import main; main()",
+    "counterpoint --help": CLI.format("--help"),
+    "counterpoint list": CLI.format("list"),
 }
 
 

@@ -23,7 +23,7 @@ class Row:
     """A method as the catalog knows it; targets are `module:Name`, imported only when asked for.
 
     `data` has a classmethod `read(path, **options)`; `against` names the closed-form baseline that a fit is judged
-    against; `further_claims` are run by `verify` after `claim`; `extra` is the extra of the package that the method needs.
+    against; `verify` runs `further_claims` after `claim`; `extra` is the extra of the package that the method needs.
 
     >>> row("clip").target
     'counterpoint.multimodal.clip:CLIP'

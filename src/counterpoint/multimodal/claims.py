@@ -215,8 +215,8 @@ _MANY, _FEW = {"p": 1.0, "rows": 100_000}, {"p": 1.0, "rows": 30_000}
 
 GATED_SYMILE_RAW = Claim(
     name="gated-symile-raw",
-    sentence="With the released code's raw inputs (noise of deviation 3) and every row corrupt, the gate needs many rows: "
-    "it wins with 100,000 and not with 30,000 in as many steps",
+    sentence="With the released code's raw inputs (noise of deviation 3) and every row corrupt, the gate needs many "
+    "rows: it wins with 100,000 and not with 30,000 in as many steps",
     source="arXiv 2604.05834; the number of rows: our trial",
     arms=(
         *(replace(arm, only=(_MANY,)) for arm in _few_arms(8, (_MANY,), "none")),

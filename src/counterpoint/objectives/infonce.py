@@ -149,7 +149,9 @@ def info_nce(
         mass, positive, opposed = (torch.cat(parts) for parts in zip(*directions, strict=True))
     else:
         mass, positive, opposed = forth.terms(over, both=symmetric)
-    for further in also:
+    if opposed is None and not also:
+        return RowLoss(mass - positive, torch.ones_like(mass, dtype=torch.bool), skips=False)
+    for further in also if opposed is not None else ():
         opposed = opposed | (further != -torch.inf)
     return against(positive, mass, *also, valid=opposed)
 
@@ -253,11 +255,15 @@ class Comparison:
 
     def terms(
         self, over: Over, both: bool = False
-    ) -> tuple[Float[Tensor, " rows"], Float[Tensor, " rows"], Bool[Tensor, " rows"]]:
-        """(log-mass, mean positive logit, has a negative) of the queries, and with `both` then of the keys."""
-        if over == "all" and self.relation.diagonal and not self.alone:
-            mass, positive = masses_and_own(self.rows, self.columns, both=both)
-            return mass, positive, torch.full_like(mass, len(self.rows) > 1, dtype=torch.bool)
+    ) -> tuple[Float[Tensor, " rows"], Float[Tensor, " rows"], Bool[Tensor, " rows"] | None]:
+        """(log-mass, mean positive logit, has a negative) of the queries, and with `both` then of the keys.
+
+        None instead of the last: all have one, and no number is infinite.
+        """
+        if over == "all" and world() == 1 and self.relation.diagonal and not self.alone:
+            mass, own, finite = masses_and_own(self.rows, self.columns, both=both)
+            some = len(self.rows) > 1
+            return mass, own, None if some and finite else torch.full_like(mass, some, dtype=torch.bool)
         sides = [self, self.turned] if both else [self]
         positive = torch.cat([side.attraction()[0] for side in sides])
         opposed = torch.cat([side.relation.has_negative() for side in sides])

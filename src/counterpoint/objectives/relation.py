@@ -266,6 +266,8 @@ class RowLoss:
 
     value: Float[Tensor, " n"]
     valid: Bool[Tensor, " n"]
+    skips: bool = True
+    """False when all rows are known to be valid, without a look at them."""
 
     @property
     def skipped(self) -> int:
@@ -274,6 +276,8 @@ class RowLoss:
 
     def mean(self, weight: Float[Tensor, " n"] | None = None) -> Float[Tensor, ""]:
         """The (weighted) mean over the valid rows of all ranks, this rank's share: see `mean_over_ranks`."""
+        if not self.skips and weight is None and world() == 1:
+            return self.value.mean()
         value = self.value.masked_fill(~self.valid, 0)
         if weight is None:
             share = value.sum() / sum_over_ranks(self.valid.sum(dtype=value.dtype)).clamp(min=1)

@@ -50,14 +50,14 @@ def masses(
 
 def masses_and_own(
     rows: Float[Tensor, "n d"], columns: Float[Tensor, "n d"], *, both: bool = False
-) -> tuple[Float[Tensor, " sums"], Float[Tensor, " sums"]]:
-    """The masses over all pairs, and the logit that pair (i, i) has in each: read off the tiles, no product of its own.
+) -> tuple[Float[Tensor, " sums"], Float[Tensor, " sums"], bool]:
+    """The masses over all pairs; the logit of pair (i, i) in each, read off the tiles; whether all are surely finite.
 
     >>> masses_and_own(torch.eye(2), torch.eye(2), both=True)[1]
     tensor([1., 1., 1., 1.])
     """
-    mass, own = _Masses.apply(rows, columns, None, [None, None], both, True)  # type: ignore[no-untyped-call]
-    return mass, own
+    mass, own, finite = _Masses.apply(rows, columns, None, [None, None], both, True)  # type: ignore[no-untyped-call]
+    return mass, own, finite
 
 
 @dataclass
@@ -99,9 +99,10 @@ class Sheet:
     def memory(self, use: str, i: slice, j: slice) -> Tensor:
         """Memory the size of a tile, the same for every tile of one use."""
         n, m = i.stop - i.start, j.stop - j.start
-        if use not in self._memory or self._memory[use].numel() < n * m:
-            self._memory[use] = self.rows.new_empty(n * m)
-        return self._memory[use][: n * m].view(n, m)
+        kept = self._memory.get(use)
+        if kept is None or kept.numel() < n * m:
+            kept = self._memory[use] = self.rows.new_empty(n, m)
+        return kept if kept.shape == (n, m) else kept.view(-1)[: n * m].view(n, m)
 
 
 def blocks(n: int, size: int) -> list[slice]:
@@ -155,7 +156,7 @@ class _Masses(torch.autograd.Function):
         weights: list[Tensor | None],
         both: bool,
         diagonal: bool,
-    ) -> tuple[Tensor, ...]:
+    ) -> tuple[Tensor, Tensor | None, bool]:
         sheet = Sheet(rows, rows if columns is None else columns, selection, triangle=columns is None)
         kind = _Linear if _bounded(sheet, weights) else _Log
         n, m = sheet.shape
@@ -177,13 +178,13 @@ class _Masses(torch.autograd.Function):
         ctx.selection, ctx.kind, ctx.both = selection, kind, both
         if both and sheet.triangle:
             mass = mass.repeat(2)
-        if own is None:
-            return (mass,)
-        return mass, own.repeat(2) if both else own
+        if own is not None and both:
+            own = own.repeat(2)
+        return mass, own, kind is _Linear
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor, of_own: Tensor | None = None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor, of_own: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
         rows, columns, *weights, kept, mass = ctx.saved_tensors
         sheet = Sheet(rows, rows if columns is None else columns, ctx.selection, triangle=columns is None)
         n = len(rows)
