@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from counterpoint.objectives import select, streamed
+from counterpoint.objectives import Relation, select, streamed
 
 
 @pytest.fixture(params=["whole", "tiles", "tiles, ids compared"])
@@ -16,4 +16,5 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     if "compared" in request.param:
         monkeypatch.setattr(select, "FEW", -1)
         monkeypatch.setattr(select, "FEW_POSITIVES", -1)
+        monkeypatch.setattr(Relation, "diagonal", False)
     return request.param

@@ -11,15 +11,18 @@ from hypothesis import strategies as st
 from counterpoint.objectives import (
     Embeddings,
     Ids,
+    Relation,
     against,
     attraction,
     clip,
+    dense_nce,
     info_nce,
     log_mass,
     log_masses,
     mine,
     nt_xent,
     stacked,
+    streamed,
     sup_con,
 )
 from objectives import oracle
@@ -299,6 +302,44 @@ def test_a_missing_modality_is_a_subset() -> None:
     assert_same(loss.mean()[None], expected.mean()[None], image, text)
 
 
+# --- the plain diagonal -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tile", [1000, 4])
+@pytest.mark.parametrize("temperature", [0.5, 0.005])
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_the_diagonal_path_is_the_general_one(
+    symmetric: bool, temperature: float, tile: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if tile < 1000:
+        monkeypatch.setattr(streamed, "TILE", tile)
+        monkeypatch.setattr(streamed, "WHOLE", 0)
+    a, b = views(11)
+    t = torch.tensor(temperature, dtype=torch.float64, requires_grad=True)
+    left, right = as_rows(a), as_rows(b)
+    fast = info_nce(left, right, temperature=t, symmetric=symmetric)
+    dense = dense_nce(a @ b.T / t, Relation(left.ids, right.ids))
+    assert not fast.skips
+    monkeypatch.setattr(Relation, "diagonal", False)
+    general = info_nce(left, right, temperature=t, symmetric=symmetric)
+    assert general.skips
+    assert fast.valid.tolist() == general.valid.tolist()
+    assert_same(fast.value, general.value, a, b, t)
+    assert_same(fast.mean()[None], general.mean()[None], a, b, t)
+    assert_same(dense.value, dense_nce(a @ b.T / t, Relation(left.ids, right.ids)).value, a, b, t)
+
+
+def test_vectors_that_are_not_finite_take_the_general_path() -> None:
+    a, b = (view.detach() for view in views())
+    a[2, 0] = torch.inf
+    assert info_nce(a, b, temperature=0.1).skips
+
+
+def test_further_masses_take_the_general_path() -> None:
+    a, b = views()
+    assert info_nce(a, b, temperature=0.1, also=[torch.zeros(6, dtype=torch.float64)]).skips
+
+
 # --- conventions --------------------------------------------------------------------------------------------
 
 
@@ -361,8 +402,6 @@ def test_sums_of_half_precision_inputs_run_in_single_under_autocast_too() -> Non
 
 
 def test_memory_does_not_hold_the_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
-    from counterpoint.objectives import streamed
-
     monkeypatch.setattr(streamed, "WHOLE", 0)
     monkeypatch.setattr(streamed, "TILE", 64)
     sizes: list[int] = []

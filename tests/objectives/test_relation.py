@@ -56,6 +56,57 @@ def test_itself_is_what_is_said_whatever_the_columns_say(itself: str) -> None:
     assert (bool(positive), bool(negative)) == (itself == "positive", itself == "negative")
 
 
+ROW = torch.tensor([7, 2, 5])
+PLAIN = Ids(ROW, ROW)
+DIAGONAL = {
+    "the same ids": (PLAIN, PLAIN),
+    "equal ids": (PLAIN, Ids(ROW.clone(), ROW.clone())),
+    "a positive of their own": (Ids(ROW, ROW + 1), Ids(ROW, ROW + 1)),
+}
+NOT_DIAGONAL = {
+    "another order": (PLAIN, Ids(ROW.flip(0), ROW.flip(0))),
+    "a subset": (PLAIN, PLAIN[:2]),
+    "other rows": (PLAIN, Ids(ROW + 1, ROW + 1)),
+    "other positives": (PLAIN, Ids(ROW, ROW + 9)),
+    "a duplicated row": (Ids(ROW // 5, ROW),) * 2,
+    "a shared positive": (Ids(ROW, ROW // 5),) * 2,
+    "a negative row": (Ids(ROW - 3, ROW),) * 2,
+    "a negative positive": (Ids(ROW, ROW - 3),) * 2,
+    "exclude": (Ids(ROW, ROW, exclude=ROW[:, None]),) * 2,
+    "within": (Ids(ROW, ROW, within=ROW * 0),) * 2,
+    "log weight": (Ids(ROW, ROW, log_weight=torch.zeros(3)),) * 2,
+    "log weight of the keys": (PLAIN, Ids(ROW, ROW, log_weight=torch.zeros(3))),
+}
+
+
+@pytest.mark.parametrize("name", DIAGONAL)
+def test_a_diagonal_relation_is_recognised(name: str) -> None:
+    relation = Relation(*DIAGONAL[name])
+    positive, negative = relation.tile(slice(0, 3), slice(0, 3))
+    assert relation.diagonal
+    assert torch.equal(positive, torch.eye(3, dtype=torch.bool))
+    assert torch.equal(negative, ~positive)
+    assert not Relation(*DIAGONAL[name], itself="excluded").diagonal
+    assert not Relation(*DIAGONAL[name], itself="negative").diagonal
+
+
+@pytest.mark.parametrize("name", NOT_DIAGONAL)
+def test_any_other_relation_is_not_taken_for_diagonal(name: str) -> None:
+    assert not Relation(*NOT_DIAGONAL[name]).diagonal
+
+
+@given(relations())
+def test_what_is_taken_for_diagonal_is(case: tuple[Ids, Ids, str]) -> None:
+    queries, keys, itself = case
+    for right in (queries, keys):
+        relation = Relation(queries, right, itself)
+        if relation.diagonal:
+            n = len(queries)
+            positive, negative = relation.tile(slice(0, n), slice(0, n))
+            assert torch.equal(positive, torch.eye(n, dtype=torch.bool))
+            assert torch.equal(negative, ~positive)
+
+
 def test_a_duplicated_row_is_not_its_own_negative() -> None:
     ids = Ids(torch.tensor([4, 4, 5]), torch.tensor([4, 4, 5]))
     assert Relation(ids, ids).tile(slice(0, 1), slice(0, 3))[1].tolist() == [[False, False, True]]

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 WORLD = 2
-PATIENCE = 60.0
-"""Seconds until a job that hangs is ended."""
+PATIENCE = 180.0
+"""Seconds until a job that hangs is ended; long, because a busy machine is slow without hanging."""
 
 
 class Pair:
@@ -67,8 +67,11 @@ def pair() -> Pair:
 
 
 def _serve(rank: int, meet: str, pipe: Any) -> None:
+    import lightning_fabric  # noqa: F401 (slow to import: before the first job, whose time is limited)
     import torch
     import torch.distributed as dist
+
+    import counterpoint.training  # noqa: F401
 
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=meet, rank=rank, world_size=WORLD, timeout=timedelta(seconds=PATIENCE))

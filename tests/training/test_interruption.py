@@ -14,7 +14,7 @@ from counterpoint.errors import UserError
 from counterpoint.training import Run, Trainer, load
 from training.toys import Points, Toy, events, snapshot
 
-LIMIT = 120.0
+LIMIT = 300.0
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ from counterpoint.objectives.relation import (
     stacked,
 )
 from counterpoint.objectives.select import Over, positive_pairs, select
-from counterpoint.objectives.streamed import Sheet, log_sum, masses, masses_and_own
+from counterpoint.objectives.streamed import Sheet, log_sum, masses, masses_over_own
 
 Temperature = float | Float[Tensor, ""]
 
@@ -144,14 +144,16 @@ def info_nce(
     """
     left, right = paired(queries, keys)
     forth = Comparison.of(left, right, temperature, itself)
+    if over == "all" and not also and forth.paired_off:
+        value, finite = masses_over_own(forth.rows, forth.columns, both=symmetric)
+        if finite:
+            return RowLoss(value, torch.ones_like(value, dtype=torch.bool), skips=False)
     if symmetric and world() > 1:
         directions = forth.terms(over), Comparison.of(right, left, temperature, itself).terms(over)
         mass, positive, opposed = (torch.cat(parts) for parts in zip(*directions, strict=True))
     else:
         mass, positive, opposed = forth.terms(over, both=symmetric)
-    if opposed is None and not also:
-        return RowLoss(mass - positive, torch.ones_like(mass, dtype=torch.bool), skips=False)
-    for further in also if opposed is not None else ():
+    for further in also:
         opposed = opposed | (further != -torch.inf)
     return against(positive, mass, *also, valid=opposed)
 
@@ -253,17 +255,15 @@ class Comparison:
         relation = self.relation
         return Comparison(self.columns, self.rows, Relation(relation.keys, relation.queries, relation.itself))
 
+    @property
+    def paired_off(self) -> bool:
+        """Whether row i belongs to column i and every other pair is a negative, of which there are some."""
+        return len(self.rows) > 1 and world() == 1 and not self.alone and self.relation.diagonal
+
     def terms(
         self, over: Over, both: bool = False
-    ) -> tuple[Float[Tensor, " rows"], Float[Tensor, " rows"], Bool[Tensor, " rows"] | None]:
-        """(log-mass, mean positive logit, has a negative) of the queries, and with `both` then of the keys.
-
-        None instead of the last: all have one, and no number is infinite.
-        """
-        if over == "all" and world() == 1 and self.relation.diagonal and not self.alone:
-            mass, own, finite = masses_and_own(self.rows, self.columns, both=both)
-            some = len(self.rows) > 1
-            return mass, own, None if some and finite else torch.full_like(mass, some, dtype=torch.bool)
+    ) -> tuple[Float[Tensor, " rows"], Float[Tensor, " rows"], Bool[Tensor, " rows"]]:
+        """(log-mass, mean positive logit, has a negative) of the queries, and with `both` then of the keys."""
         sides = [self, self.turned] if both else [self]
         positive = torch.cat([side.attraction()[0] for side in sides])
         opposed = torch.cat([side.relation.has_negative() for side in sides])

@@ -48,16 +48,18 @@ def masses(
     return found
 
 
-def masses_and_own(
+def masses_over_own(
     rows: Float[Tensor, "n d"], columns: Float[Tensor, "n d"], *, both: bool = False
-) -> tuple[Float[Tensor, " sums"], Float[Tensor, " sums"], bool]:
-    """The masses over all pairs; the logit of pair (i, i) in each, read off the tiles; whether all are surely finite.
+) -> tuple[Float[Tensor, " sums"], bool]:
+    """The masses over all pairs, each less the logit of its own pair (i, i), which is read off the tiles.
 
-    >>> masses_and_own(torch.eye(2), torch.eye(2), both=True)[1]
-    tensor([1., 1., 1., 1.])
+    Also whether the vectors are such that all logits are finite.
+
+    >>> masses_over_own(torch.eye(2), torch.eye(2), both=True)
+    (tensor([0.3133, 0.3133, 0.3133, 0.3133]), True)
     """
-    mass, own, finite = _Masses.apply(rows, columns, None, [None, None], both, True)  # type: ignore[no-untyped-call]
-    return mass, own, finite
+    value, finite = _Masses.apply(rows, columns, None, [None, None], both, True)  # type: ignore[no-untyped-call]
+    return value, finite
 
 
 @dataclass
@@ -91,7 +93,7 @@ class Sheet:
     def logits(self, i: slice, j: slice) -> Tensor:
         """One tile, -inf where a pair does not count; the next call overwrites it."""
         tile = self.memory("tile", i, j)
-        torch.mm(self.rows[i], self.columns[j].T, out=tile)
+        torch.mm(part(self.rows, i), part(self.columns, j).T, out=tile)
         if self.selection is not None:
             self.selection.drop_(tile, i, j)
         return tile
@@ -114,12 +116,23 @@ def blocks(n: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 
+def part(values: Float[Tensor, "n *rest"], i: slice) -> Float[Tensor, "i *rest"]:
+    """values[i] for a slice of `blocks`; all of them need no view of their own.
+
+    >>> part(torch.arange(3.0), slice(1, 3))
+    tensor([1., 2.])
+    """
+    return values if i.stop - i.start == values.shape[0] else values[i]
+
+
 def log_sum(values: Float[Tensor, "..."], dim: int | tuple[int, ...]) -> Float[Tensor, "..."]:
     """logsumexp, with a gradient of zero instead of NaN where all values are -inf.
 
     >>> log_sum(torch.full((2, 3), -torch.inf), 1)
     tensor([-inf, -inf])
     """
+    if not values.numel():
+        return values.sum(dim) - torch.inf
     found: Tensor = _LogSum.apply(values, dim)  # type: ignore[no-untyped-call]
     return found
 
@@ -130,17 +143,16 @@ class _LogSum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, dim: int | tuple[int, ...]) -> Tensor:
         highest = values.amax(dim, keepdim=True)
-        share = (values - highest.masked_fill(highest == -torch.inf, 0)).exp_()
+        share = (values - highest.masked_fill(highest.isinf(), 0)).exp_()
         total = share.sum(dim, keepdim=True)
         ctx.save_for_backward(share, total)
-        ctx.dim = dim
         return (total.log() + highest).squeeze(dim)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         share, total = ctx.saved_tensors
-        gradient = gradient.view_as(total) / total
+        gradient = gradient.reshape(total.shape) / total
         return share * gradient.masked_fill(total == 0, 0), None
 
 
@@ -156,9 +168,10 @@ class _Masses(torch.autograd.Function):
         weights: list[Tensor | None],
         both: bool,
         diagonal: bool,
-    ) -> tuple[Tensor, Tensor | None, bool]:
+    ) -> tuple[Tensor, bool]:
         sheet = Sheet(rows, rows if columns is None else columns, selection, triangle=columns is None)
-        kind = _Linear if _bounded(sheet, weights) else _Log
+        bound = _bound(sheet, weights)
+        kind = _Linear if bound <= 0.7 * math.log(torch.finfo(rows.dtype).max) else _Log
         n, m = sheet.shape
         total = rows.new_full((n + m if both and not sheet.triangle else n,), kind.NOTHING)
         of_rows, of_columns = total[:n], total if sheet.triangle else total[n:]
@@ -169,35 +182,32 @@ class _Masses(torch.autograd.Function):
             if own is not None and i == j:
                 own[i] = logits.diagonal()
             tile = kind.enter_(logits)
-            kind.add_(of_rows[i], tile, weights[1], j)
+            kind.add_(part(of_rows, i), tile, weights[1], j)
             if i != j if sheet.triangle else both:
-                kind.add_(of_columns[j], tile.T, weights[0], i)
+                kind.add_(part(of_columns, j), tile.T, weights[0], i)
             kept = tile if sheet.whole else None
         mass = kind.mass(total)
         ctx.save_for_backward(rows, columns, *weights, kept, mass)
-        ctx.selection, ctx.kind, ctx.both = selection, kind, both
-        if both and sheet.triangle:
-            mass = mass.repeat(2)
-        if own is not None and both:
-            own = own.repeat(2)
-        return mass, own, kind is _Linear
+        ctx.selection, ctx.kind, ctx.both, ctx.diagonal = selection, kind, both, diagonal
+        if own is not None:
+            mass = (mass.view(-1, n) - own).view(-1)
+        return mass.repeat(2) if both and sheet.triangle else mass, math.isfinite(bound)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor, of_own: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor, _: None) -> tuple[Tensor | None, ...]:
         rows, columns, *weights, kept, mass = ctx.saved_tensors
         sheet = Sheet(rows, rows if columns is None else columns, ctx.selection, triangle=columns is None)
-        n = len(rows)
+        n = rows.shape[0]
+        of_own = gradient.reshape(-1, n).sum(0) if ctx.diagonal else None
         if sheet.triangle:
-            gradient = gradient.view(-1, n).sum(0)
+            gradient = gradient.reshape(-1, n).sum(0) if ctx.both else gradient
         values = ctx.kind.worth(mass, gradient)
         sides = [([value[:n] for value in values], weights[1])]
         if sheet.triangle:
             sides.append(sides[0])
         elif ctx.both:
             sides.append(([value[n:] for value in values], weights[0]))
-        if of_own is not None:
-            of_own = of_own[:n] + of_own[n:] if ctx.both else of_own
         d_rows = torch.zeros_like(rows) if ctx.needs_input_grad[0] else None
         d_columns = torch.zeros_like(columns) if ctx.needs_input_grad[1] else None
         if sheet.triangle:
@@ -206,11 +216,11 @@ class _Masses(torch.autograd.Function):
             tile = ctx.kind.enter_(sheet.logits(i, j)) if kept is None else kept
             flow = ctx.kind.flow(tile, sides, sheet, i, j)
             if of_own is not None and i == j:
-                flow.diagonal().add_(of_own[i])
+                flow.diagonal().sub_(part(of_own, i))
             if d_rows is not None:
-                d_rows[i].addmm_(flow, sheet.columns[j])
+                part(d_rows, i).addmm_(flow, part(sheet.columns, j))
             if d_columns is not None and not (sheet.triangle and i == j):
-                d_columns[j].addmm_(flow.T, rows[i])
+                part(d_columns, j).addmm_(flow.T, part(rows, i))
         return d_rows, None if sheet.triangle else d_columns, None, None, None, None
 
 
@@ -295,13 +305,12 @@ def _shares(tile: Tensor, side: Side, i: slice, j: slice, out: Tensor) -> None:
     out.exp_().mul_(gradient[i, None])
 
 
-def _bounded(sheet: Sheet, weights: list[Tensor | None]) -> bool:
-    """Whether no exponential and no sum of them can leave the range of the type (Cauchy-Schwarz)."""
+def _bound(sheet: Sheet, weights: list[Tensor | None]) -> float:
+    """What no logit, weights included, exceeds in size (Cauchy-Schwarz)."""
 
     def largest(values: Tensor) -> float:
         return float(values.max()) if values.numel() else 0.0
 
     lengths = [largest(torch.linalg.vector_norm(side, dim=1)) for side in (sheet.rows, sheet.columns)]
     bound = lengths[0] * lengths[1]
-    bound += sum(largest(w[w != -torch.inf].abs()) for w in weights if w is not None)
-    return bound <= 0.7 * math.log(torch.finfo(sheet.rows.dtype).max)
+    return bound + sum(largest(w[w != -torch.inf].abs()) for w in weights if w is not None)
