@@ -136,7 +136,7 @@ def test_evaluate_retrieve_embed_and_report(
         (["fit", "clap", "x.csv", "--out", "r"], 'unknown method "clap"; did you mean "clip"?'),
         (["fit", "clip", "x.csv", "--out", "r"], "x.csv: no such file"),
         (["fit", "clip", "x.csv", "--out", "r", "epoch=3"], 'unknown option "epoch"; did you mean "epochs"?'),
-        (["fit", "clip", "x.csv", "--out", "r", "epochs=0"], 'option epochs: "0" is not a whole number >= 1'),
+        (["fit", "clip", "x.csv", "--out", "r", "batch_size=0"], 'option batch_size: "0" is not a whole number >= 2'),
         (["fit", "clip", "x.csv", "--out", "r", "epochs"], '"epochs" is not an option; write key=value'),
         (["list", "clop"], 'unknown method "clop"'),
         (["evaluate", "nowhere", "x.csv"], "nowhere is not a run folder"),

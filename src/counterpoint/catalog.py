@@ -85,6 +85,7 @@ OWN = (
         "clip:CLIP",
         paper="arXiv 2103.00020",
         summary="symmetric InfoNCE over every pair of views",
+        claim="counterpoint.multimodal.claims:CLIP",
     ),
     _table_method(
         "symile",

@@ -32,6 +32,8 @@ Precision = Annotated[Literal["32-true", "bf16-mixed"], typer.Option(help="How n
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 2 for a mistake the user can mend, 130 after Ctrl-C."""
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    for name, value in (("OMP_WAIT_POLICY", "PASSIVE"), ("GOMP_SPINCOUNT", "0")):
+        os.environ.setdefault(name, value)  # on a busy machine, threads that spin while they wait cost tenfold
     try:
         code = app(given, prog_name="counterpoint", standalone_mode=False) or 0
         sys.stdout.flush()

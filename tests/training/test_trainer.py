@@ -393,6 +393,22 @@ def test_the_users_random_state_is_untouched() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_every_forward_pass_draws_its_own_dropout() -> None:
+    def draws(seed: int) -> list[float]:
+        method, seen = plain(), []
+
+        def losses(batch: Points, clock: Clock) -> dict[str, Tensor]:
+            seen.append(float(torch.rand(())))
+            return method.error(batch)
+
+        train(method, phase(method, losses=losses, accumulate=2, epochs=2), seed=seed)
+        return seen
+
+    first, other = draws(0), draws(1)
+    assert len({*first, *other}) == len(first) + len(other) == 16
+    assert draws(0) == first
+
+
 def test_the_users_random_state_changes_nothing() -> None:
     torch.manual_seed(1)
     one = snapshot(Toy().fit(DATA))

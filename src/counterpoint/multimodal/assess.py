@@ -13,7 +13,7 @@ from counterpoint.evaluation import Probe, few_labels, geometry, kmeans_agreemen
 from counterpoint.multimodal.corrupt import swap
 from counterpoint.multimodal.judge import candidate_sets, task_table
 from counterpoint.multimodal.table import Table
-from counterpoint.multimodal.use import embed_views, joint, retrieve
+from counterpoint.multimodal.use import embed_views, retrieve
 from counterpoint.training import rng
 
 LABELS = (10, 20, 50)
@@ -48,8 +48,9 @@ def _geometry(method: Any, table: Table) -> dict[str, Any]:
     encoded = embed_views(method, table)
     names = list(encoded.vectors)
     both = encoded.present[names[0]] & encoded.present[names[1]]
-    whole = geometry(joint(encoded))
-    pair = geometry(encoded.vectors[names[0]][both], encoded.vectors[names[1]][both]) if both.sum() > 1 else None
+    one_space = encoded.vectors[names[0]].shape == encoded.vectors[names[1]].shape and both.sum() > 1
+    whole = geometry(method.embed(table))
+    pair = geometry(encoded.vectors[names[0]][both], encoded.vectors[names[1]][both]) if one_space else None
     return {
         "effective_rank": whole.effective_rank,
         "mean_cosine": whole.mean_cosine,
