@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from counterpoint.errors import UserError
 from counterpoint.training import Run, Trainer, load
@@ -34,7 +35,8 @@ def process(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A process that fits the toy slowly into `tmp_path / "run"`."""
     code = f"from training.toys import slowly; slowly({str(tmp_path / 'run')!r}, 0.002)"
     paths = [str(Path(__file__).parents[1]), *filter(None, sys.path)]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+    threads = str(torch.get_num_threads())  # sums are only added in the same order by as many threads as here
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": threads}
     started = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True)
     yield started
     started.kill()
