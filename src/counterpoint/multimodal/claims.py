@@ -322,6 +322,6 @@ CLIP = Claim(
     data=whole_digits,
     judge=cross_view,
     seeds=(0, 1, 2, 3, 4),
-    budget={"epochs": 200, "batch_size": 600},
+    budget={"epochs": 150, "batch_size": 600},
     cut="nothing: all rows, 1,200 to train, 400 to choose, 400 unseen candidates",
 )
