@@ -85,7 +85,8 @@ OWN = (
         "clip:CLIP",
         paper="arXiv 2103.00020",
         summary="symmetric InfoNCE over every pair of views",
-        claim="counterpoint.multimodal.claims:CLIP",
+        claim="counterpoint.multimodal.digit_claims:CLIP",
+        further_claims=("counterpoint.multimodal.digit_claims:CLIP_FEW_LABELS",),
     ),
     _table_method(
         "symile",

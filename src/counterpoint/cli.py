@@ -129,6 +129,30 @@ def fit(
 
 
 @app.command()
+def plan(
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="A name that list shows.")],
+    data: Data,
+    options: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Options of the data's reader and of the method."),
+    ] = None,
+    split: Annotated[str, typer.Option(help="Shares of the rows.")] = "train=.6,validation=.2,test=.2",
+    device: Device = "auto",
+    precision: Precision = "32-true",
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say what a fit will need in memory and time, and what to switch on; trains nothing."""
+    from counterpoint import jobs
+
+    found = jobs.plan(method, data, options or [], split, device, precision, say=_remark(quiet))
+    if as_json:
+        _print_json(found.as_json())
+    else:
+        typer.echo("\n".join(found.words()))
+
+
+@app.command()
 def evaluate(run: RunFolder, data: Data, as_json: AsJson = False, quiet: Quiet = False) -> None:
     """Judge a fitted run on a table."""
     from counterpoint import jobs

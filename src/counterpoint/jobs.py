@@ -21,7 +21,8 @@ from counterpoint.evaluation.outcome import Key, Outcome
 from counterpoint.evaluation.predictions import Better
 from counterpoint.evaluation.significance import Interval, bootstrap, summary_with_intervals
 from counterpoint.files import atomic_path, write_json, write_text
-from counterpoint.training import Method, Run, Trainer, load
+from counterpoint.training import Method, Run, Trainer, budget, load
+from counterpoint.training.budget import Budget
 
 Say = Callable[[str], None]
 PARTS = ("train", "validation", "test")
@@ -94,6 +95,25 @@ def fit(request: Fit, say: Say = silent) -> dict[str, Any]:
         _write_pictures(run.folder / "display.parquet", parts.values(), *picture)
     write_text(run.folder / "README.md", model_card(row, run.config(), evaluation))
     return evaluation | {"run": str(run.folder), "report": _report(run.folder, say)}
+
+
+def plan(
+    method: str,
+    data: Path,
+    given: Sequence[str] = (),
+    split: str = "train=.6,validation=.2,test=.2",
+    device: str = "auto",
+    precision: Any = "32-true",
+    say: Say = silent,
+) -> Budget:
+    """Measure what a fit with the same arguments will need in memory and time; trains nothing and writes nothing."""
+    row = catalog.row(method)
+    reading, chosen = options.divide(given, row.reader(), row.load().Config)
+    table = row.reader().read(data, **reading)
+    _introduce(table, say)
+    shares = _shares(split)
+    train = table if len(shares) == 1 else table.split(shares, seed=0)["train"]
+    return budget.plan(row.load()(**chosen), train, device, precision)
 
 
 def evaluate(run: Path, data: Path, say: Say = silent) -> dict[str, Any]:

@@ -6,6 +6,7 @@ then, without the third, a group of two for the others, and writes what it found
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -33,6 +34,9 @@ from counterpoint.objectives import (
     sup_con,
     symile,
 )
+from counterpoint.objectives.infonce import moco, multiple_negatives
+from counterpoint.objectives.sigmoid import siglip
+from counterpoint.objectives.weighted import debiased, decoupled, hardness_weighted
 
 SHARDS = [(5, 4, 5), (7, 7), (9, 5), (14, 0)]
 N = 14
@@ -71,6 +75,16 @@ class Rows:
         has_a, has_b = self.row % 5 != 1, self.row % 4 != 2
         return info_nce(self.a[has_a], self.b[has_b], temperature=self.t, symmetric=True).mean()
 
+    def hard(self) -> Tensor:
+        """Hard negatives of every query, and some that are for one query each."""
+        own = Ids(self.row + 100, self.row * 0 - 1, self.ids.exclude, within=(self.row * 5 % N) * 3 + 1)
+        hard = self.views[2][self.row > 0], Embeddings(self.views[2], own)
+        return multiple_negatives(self.a, self.b, *hard, temperature=self.t, symmetric=True).mean()
+
+    def hardness_weighted(self) -> Tensor:
+        left, right = (Embeddings(view, replace(self.ids, positive=self.labels)) for view in self.views[:2])
+        return hardness_weighted(left, right, temperature=self.t, concentration=0.5, prior=0.05).mean()
+
     def symile(self, negatives: str) -> Tensor:
         return symile(self.views, scale=1 / self.t, negatives=negatives, generator=generator(3)).mean()
 
@@ -83,6 +97,15 @@ OBJECTIVES: dict[str, Callable[[Rows], Tensor]] = {
     "nt_xent, plain": lambda r: nt_xent(r.views[0], r.views[1], temperature=r.t).mean(),
     "nt_xent, ids": lambda r: nt_xent(r.a, r.b, temperature=r.t).mean(),
     "sup_con": lambda r: sup_con(r.views[0], r.labels, temperature=r.t).mean(),
+    "sup_con, inside": lambda r: sup_con(r.views[0], r.labels, temperature=r.t, positives="inside").mean(),
+    "multiple_negatives": Rows.hard,
+    "moco": lambda r: moco(r.a, r.b, r.queue, temperature=r.t).mean(),
+    "debiased": lambda r: debiased(r.views[0], r.views[1], temperature=r.t, prior=0.05).mean(),
+    "hardness_weighted": Rows.hardness_weighted,
+    "decoupled": lambda r: decoupled(r.views[0], r.views[1], temperature=r.t).mean(),
+    "decoupled, sigma": lambda r: decoupled(r.a, r.b, temperature=r.t, sigma=0.5).mean(),
+    "siglip, plain": lambda r: siglip(r.views[0], r.views[1], scale=1 / r.t, bias=r.t - 2).mean(),
+    "siglip, ids": lambda r: siglip(r.a, r.b, scale=1 / r.t, bias=-2.0).mean(),
     "queue": lambda r: info_nce(
         r.a,
         r.b,

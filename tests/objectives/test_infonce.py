@@ -25,6 +25,7 @@ from counterpoint.objectives import (
     streamed,
     sup_con,
 )
+from counterpoint.objectives.infonce import multiple_negatives
 from objectives import oracle
 
 N, M, D = 10, 8, 5
@@ -277,6 +278,18 @@ SAME = {
         ),
         lambda a, b: info_nce(as_rows(a[:4]), as_rows(b)[:5], temperature=0.1).value,
     ),
+    "no hard negatives = info_nce": (
+        lambda a, b: multiple_negatives(a, b, temperature=0.1, symmetric=True).value,
+        lambda a, b: clip(a, b, 0.1).value,
+    ),
+    "hard negatives = keys that are nobody's": (
+        lambda a, b: multiple_negatives(a[:2], b[:2], b[2:5], a[3:], temperature=0.1).value,
+        lambda a, b: info_nce(as_rows(a[:2]), as_rows(torch.cat([b[:5], a[3:]])), temperature=0.1).value,
+    ),
+    "L_in = L_out of one positive each": (
+        lambda a, b: sup_con(*pairs_of(a, b), temperature=0.1, positives="inside").value,
+        lambda a, b: sup_con(*pairs_of(a, b), temperature=0.1).value,
+    ),
     "all negatives mined = all negatives": (
         lambda a, b: mine(a, b, 5, temperature=0.1),
         lambda a, b: log_mass(a, b, temperature=0.1, over="negatives"),
@@ -289,6 +302,21 @@ def test_equivalence(name: str, path: str) -> None:
     ours, theirs = SAME[name]
     a, b = views()
     assert_same(ours(a, b), theirs(a, b), a, b)
+
+
+@pytest.mark.parametrize("name", ["classes", "one class", "private rows", "duplicates", "log weights"])
+def test_the_mean_inside_the_log_is_brute_force(name: str, path: str) -> None:
+    rows = setting(name)[0]
+    t = torch.tensor(0.1, dtype=torch.float64, requires_grad=True)
+    table = oracle.kinds(rows.ids, rows.ids, "excluded")
+    logits = rows.vectors @ rows.vectors.T / t
+    _, valid = oracle.info_nce(logits, table, "all", rows.ids.log_weight)
+    total = oracle.mass(logits, table, "all", rows.ids.log_weight)
+    inside = oracle.mass(logits, table, "positives", None)
+    count = torch.tensor([row.count("positive") for row in table]).clamp(min=1)
+    loss = sup_con(rows, temperature=t, positives="inside")
+    assert loss.valid.tolist() == valid.tolist()
+    assert_same(loss.value, torch.where(valid, total - inside + count.double().log(), 0), rows.vectors, t)
 
 
 def test_a_missing_modality_is_a_subset() -> None:

@@ -9,7 +9,7 @@ Many views           `symile`, `multilinear`
 Learned temperature  `LogScale`
 Several processes    `mean_over_ranks`, `world`, `rank`, `gather`, `sum_over_ranks`
 
-Vectors are not normalised here. Equation conventions are in `counterpoint.objectives.infonce`.
+Vectors are not normalised here. Equation conventions are in `counterpoint.objectives.engine`.
 
 >>> import torch
 >>> view0, view1 = torch.nn.functional.normalize(torch.rand(2, 4, 8), dim=-1)
@@ -17,13 +17,13 @@ Vectors are not normalised here. Equation conventions are in `counterpoint.objec
 torch.Size([])
 """
 
-from counterpoint.objectives.infonce import against as against
-from counterpoint.objectives.infonce import attraction as attraction
+from counterpoint.objectives.engine import against as against
+from counterpoint.objectives.engine import attraction as attraction
+from counterpoint.objectives.engine import log_mass as log_mass
+from counterpoint.objectives.engine import log_masses as log_masses
+from counterpoint.objectives.engine import mine as mine
 from counterpoint.objectives.infonce import clip as clip
 from counterpoint.objectives.infonce import info_nce as info_nce
-from counterpoint.objectives.infonce import log_mass as log_mass
-from counterpoint.objectives.infonce import log_masses as log_masses
-from counterpoint.objectives.infonce import mine as mine
 from counterpoint.objectives.infonce import nt_xent as nt_xent
 from counterpoint.objectives.infonce import sup_con as sup_con
 from counterpoint.objectives.ranks import gather as gather
@@ -39,6 +39,7 @@ from counterpoint.objectives.relation import stacked as stacked
 from counterpoint.objectives.softmax import dense_nce as dense_nce
 from counterpoint.objectives.softmax import soft_nce as soft_nce
 from counterpoint.objectives.softmax import softmax_over as softmax_over
+from counterpoint.objectives.streamed import bf16_products as bf16_products
 from counterpoint.objectives.symile import multilinear as multilinear
 from counterpoint.objectives.symile import symile as symile
 from counterpoint.objectives.temperature import LogScale as LogScale

@@ -1,125 +1,17 @@
-"""InfoNCE and its family: a positive against a sum of masses.
-
-Conventions, the same for every loss here:
-
-- Vectors are used as they are; normalise them first where cosines are meant. Half precision is raised to
-  fp32 on entry.
-- A query without a positive is skipped and counted (`RowLoss.valid`, `RowLoss.skipped`).
-- A query with a positive but without a negative, in the keys or in a further mass, has nothing to be told
-  apart from: skipped too.
-- A mass of nothing is -inf; it adds nothing to a denominator and passes no gradient.
-- With several positives the loss is the mean over them (L_out of SupCon), each against the same denominator.
-- Keys, unless they are `everywhere`, are gathered from all ranks; each rank returns the losses of its own
-  queries.
-- A key's `log_weight` enters denominators, never a positive's own logit.
-"""
+"""InfoNCE and its presets; the conventions they share are those of `counterpoint.objectives.engine`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from counterpoint.objectives.engine import Comparison, Temperature, against, log_mass
 from counterpoint.objectives.ranks import world
-from counterpoint.objectives.relation import (
-    Embeddings,
-    Itself,
-    Keys,
-    Queries,
-    Relation,
-    RowLoss,
-    paired,
-    stacked,
-)
-from counterpoint.objectives.select import Over, positive_pairs, select
-from counterpoint.objectives.streamed import Sheet, log_sum, masses, masses_over_own
-
-Temperature = float | Float[Tensor, ""]
-
-
-def log_mass(
-    queries: Queries, keys: Keys, *, temperature: Temperature, itself: Itself = "positive", over: Over = "all"
-) -> Float[Tensor, " n"]:
-    """The log-sum-exp of each query's logits with some keys: a denominator, or a part of one.
-
-    Streamed, exact, differentiable in vectors and temperature; -inf where nothing is compared.
-
-    >>> view = torch.nn.functional.normalize(torch.ones(3, 8))
-    >>> log_mass(view, view, temperature=0.5, over="negatives").exp().log()
-    tensor([2.6931, 2.6931, 2.6931])
-    """
-    return Comparison.of(*paired(queries, keys), temperature, itself).masses(over)
-
-
-def log_masses(
-    queries: Queries, keys: Keys, *, temperature: Temperature, itself: Itself = "positive", over: Over = "all"
-) -> tuple[Float[Tensor, " n"], Float[Tensor, " m"]]:
-    """`log_mass` of the queries over the keys and of the keys over the queries.
-
-    One pass over the tiles; two on several ranks, where this rank's rows meet everyone's columns and the
-    other way round.
-
-    >>> view0, view1 = torch.rand(3, 8), torch.rand(5, 8)
-    >>> of_rows, of_columns = log_masses(view0, view0, temperature=0.5)
-    """
-    left, right = paired(queries, keys)
-    forth = Comparison.of(left, right, temperature, itself)
-    if world() == 1:
-        of_queries, of_keys = forth.masses(over, both=True).split([len(left), len(right)])
-        return of_queries, of_keys
-    return forth.masses(over), Comparison.of(right, left, temperature, itself).masses(over)
-
-
-def attraction(
-    queries: Queries, keys: Keys, *, temperature: Temperature, itself: Itself = "positive"
-) -> tuple[Float[Tensor, " n"], Int[Tensor, " n"]]:
-    """The mean logit of each query's positives, -inf where it has none, and their number.
-
-    By class sums, in O((n + m) d).
-
-    >>> view = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    >>> attraction(view, view, temperature=0.5)
-    (tensor([2.0000, 2.0000]), tensor([1, 1]))
-    """
-    return Comparison.of(*paired(queries, keys), temperature, itself).attraction()
-
-
-def mine(
-    queries: Queries, keys: Keys, k: int, *, temperature: Temperature, itself: Itself = "positive"
-) -> Float[Tensor, " n"]:
-    """The log-mass of the k hardest negatives of each query, those with the largest logits; memory O(n k d).
-
-    >>> mine(torch.eye(3), torch.eye(3), 1, temperature=1.0)
-    tensor([0., 0., 0.])
-    """
-    sides = Comparison.of(*paired(queries, keys), temperature, itself)
-    weight = sides.relation.keys.log_weight
-    sheet = Sheet(sides.rows.detach(), sides.columns.detach(), select(sides.relation, "negatives"))
-    found, chosen = _hardest(sheet, weight, k)
-    logits = (sides.rows[:, None] * sides.columns[chosen]).sum(-1)
-    if weight is not None:
-        logits = logits + weight[chosen]
-    return log_sum(logits.masked_fill(found == -torch.inf, -torch.inf), dim=1)
-
-
-def against(
-    positive: Float[Tensor, " n"], *sums: Float[Tensor, " n"], valid: Bool[Tensor, " n"] | None = None
-) -> RowLoss:
-    """-log(e^positive / sum of e^mass): a positive against a sum of masses; every preset ends here.
-
-    The positive is in the denominator only if one of the masses holds it. Rows whose positive or whole
-    denominator is -inf are not valid, nor are those that `valid` leaves out; a NaN stays visible.
-
-    >>> against(torch.tensor([0.0]), torch.tensor([0.0]), torch.tensor([0.0])).value
-    tensor([0.6931])
-    """
-    total = sums[0] if len(sums) == 1 else log_sum(torch.stack(sums), dim=0)
-    counted = (positive != -torch.inf) & (total != -torch.inf)
-    if valid is not None:
-        counted = counted & valid
-    return RowLoss(torch.where(counted, total - positive, 0), counted)
+from counterpoint.objectives.relation import Embeddings, Ids, Itself, Keys, Queries, RowLoss, paired, stacked
+from counterpoint.objectives.streamed import masses_over_own
 
 
 def info_nce(
@@ -184,12 +76,13 @@ def sup_con(
     labels: Int[Tensor, " n"] | None = None,
     *,
     temperature: Temperature,
+    positives: Literal["outside", "inside"] = "outside",
 ) -> RowLoss:
-    """SupCon, L_out: rows of one class are each other's positives (arXiv 2004.11362, equation 2).
+    """SupCon: rows of one class are each other's positives, the mean over them taken outside the log or inside.
 
     The classes are `labels`, or else the `positive` ids of the Embeddings; a negative class is nobody's
     positive. Several views of a row are rows of their own: see `stacked`. Raises ValueError for a plain
-    tensor without labels.
+    tensor without labels. Source: arXiv 2004.11362, equations 2 (L_out) and 3 (L_in).
 
     >>> sup_con(torch.eye(4), torch.tensor([0, 0, 1, 1]), temperature=1.0).value
     tensor([1.0986, 1.0986, 1.0986, 1.0986])
@@ -199,133 +92,69 @@ def sup_con(
     rows = paired(vectors, vectors)[0]
     if labels is not None:
         rows = replace(rows, ids=replace(rows.ids, positive=labels))
-    return info_nce(rows, rows, temperature=temperature, itself="excluded")
+    if positives == "outside":
+        return info_nce(rows, rows, temperature=temperature, itself="excluded")
+    sides = Comparison.of(rows, rows, temperature, "excluded")
+    relation = replace(sides.relation, keys=replace(sides.relation.keys, log_weight=None))
+    count = sides.attraction()[1].clamp(min=1).to(sides.rows)
+    inside = replace(sides, relation=relation).positive_masses() - count.log()
+    return against(inside, sides.masses("all"), valid=sides.relation.has_negative())
 
 
-def scaled(
-    queries: Float[Tensor, "n d"], keys: Float[Tensor, "m d"], temperature: Temperature
-) -> tuple[Float[Tensor, "n d"], Float[Tensor, "m d"]]:
-    """Both sides in at least fp32, the queries over the temperature, so that their products are logits.
+def multiple_negatives(
+    queries: Queries,
+    keys: Keys,
+    *hard: Embeddings | Float[Tensor, "_ d"],
+    temperature: Temperature,
+    symmetric: bool = False,
+) -> RowLoss:
+    """Multiple negatives ranking: InfoNCE with any number of hard negatives beside the other queries' keys.
 
-    A set with itself stays one: both sides are it over the root of the temperature. Raises ValueError for a
-    temperature that is not above 0.
+    Every row of `hard` is a negative of every query, on any rank. Where a hard set states `within` and the
+    queries do not, a row of it meets only the query whose `row` that is: so queries may have hard negatives
+    of their own, as many as they like. A row of `hard` that is a query's positive by its ids is left out.
+    With `symmetric` the keys find their queries too, without hard negatives. Raises ValueError for hard
+    Embeddings beside plain queries. Source: arXiv 1705.00652, section 4.4.
 
-    >>> scaled(torch.ones(1, 1), torch.ones(1, 1), 0.25)
-    (tensor([[4.]]), tensor([[1.]]))
+    >>> view, hard = torch.eye(4)[:2], torch.eye(4)[2:]
+    >>> multiple_negatives(view, view, hard, temperature=1.0).value
+    tensor([0.7437, 0.7437])
     """
-    if not isinstance(temperature, Tensor) and not temperature > 0:
-        raise ValueError(f"a temperature is above 0, not {temperature}")
-    kind = torch.promote_types(torch.promote_types(queries.dtype, keys.dtype), torch.float32)
-    if queries is keys:
-        both = queries.to(kind) * temperature**-0.5
-        return both, both
-    scale = temperature.reciprocal() if isinstance(temperature, Tensor) else 1 / temperature
-    return queries.to(kind) * scale, keys.to(kind)
+    left, right = paired(queries, keys)
+    if left is not queries and any(isinstance(more, Embeddings) for more in hard):
+        raise ValueError("hard negatives with ids need queries and keys with ids")
+    masses = [_hard_mass(left, more, temperature) for more in hard]
+    if symmetric:
+        masses = [torch.cat([mass, mass.new_full((len(right),), -torch.inf)]) for mass in masses]
+    return info_nce(left, right, temperature=temperature, also=masses, symmetric=symmetric)
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Queries and keys where they are compared: vectors whose products are logits, and their relation."""
+def moco(queries: Embeddings, keys: Embeddings, queue: Embeddings, *, temperature: Temperature) -> RowLoss:
+    """MoCo: the query's own key against a queue of earlier keys.
 
-    rows: Float[Tensor, "n d"]
-    columns: Float[Tensor, "m d"]
-    relation: Relation
+    The other keys of the batch are not compared, and neither keys nor queue get a gradient. A row of the
+    queue that is the query itself, or its positive, is left out. While the queue is empty, all rows are
+    skipped. Source: arXiv 1911.05722, equation 1 and algorithm 1.
 
-    @classmethod
-    def of(
-        cls,
-        queries: Embeddings,
-        keys: Embeddings,
-        temperature: Temperature,
-        itself: Itself,
-    ) -> "Comparison":
-        """This rank's queries with the keys of all ranks."""
-        keys = keys.gathered()
-        rows, columns = scaled(queries.vectors, keys.vectors, temperature)
-        return cls(rows, columns, Relation(queries.ids, keys.ids, itself))
-
-    @property
-    def alone(self) -> bool:
-        """Whether a set is compared with itself."""
-        return self.rows is self.columns and self.relation.queries is self.relation.keys
-
-    @property
-    def turned(self) -> "Comparison":
-        """The keys as queries."""
-        relation = self.relation
-        return Comparison(self.columns, self.rows, Relation(relation.keys, relation.queries, relation.itself))
-
-    @property
-    def paired_off(self) -> bool:
-        """Whether row i belongs to column i and every other pair is a negative, of which there are some."""
-        return len(self.rows) > 1 and world() == 1 and not self.alone and self.relation.diagonal
-
-    def terms(
-        self, over: Over, both: bool = False
-    ) -> tuple[Float[Tensor, " rows"], Float[Tensor, " rows"], Bool[Tensor, " rows"]]:
-        """(log-mass, mean positive logit, has a negative) of the queries, and with `both` then of the keys."""
-        sides = [self, self.turned] if both else [self]
-        positive = torch.cat([side.attraction()[0] for side in sides])
-        opposed = torch.cat([side.relation.has_negative() for side in sides])
-        return self.masses(over, both), positive, opposed
-
-    def masses(self, over: Over, both: bool = False) -> Float[Tensor, " sums"]:
-        """The log-masses of the queries, and with `both` then of the keys."""
-        return masses(
-            self.rows,
-            None if self.alone else self.columns,
-            selection=select(self.relation, over),
-            row_weight=self.relation.queries.log_weight,
-            column_weight=self.relation.keys.log_weight,
-            both=both,
-        )
-
-    def attraction(self) -> tuple[Float[Tensor, " n"], Int[Tensor, " n"]]:
-        """The mean logit of each query's positives and their number: by pairs if few, else by class sums."""
-        pairs = positive_pairs(self.relation)
-        if pairs is None:
-            total, count = self._class_sums()
-        else:
-            i, j = pairs
-            logits = (self.rows[i] * self.columns[j]).sum(1)
-            total = self.rows.new_zeros(len(self.rows)).index_add(0, i, logits)
-            count = i.bincount(minlength=len(self.rows))
-        return (total / count.clamp(min=1)).masked_fill(count == 0, -torch.inf), count
-
-    def _class_sums(self) -> tuple[Tensor, Tensor]:
-        """The class, without the own row, plus the own row if it counts as positive: sums over equal ids."""
-        a, b = self.relation.queries, self.relation.keys
-        within = [] if a.within is None or b.within is None else [(a.within, b.within)]
-        row, positive = (a.row, b.row), (a.positive, b.positive)
-        columns = torch.cat([self.columns, self.columns.new_ones(len(self.columns), 1)], dim=1)
-        total = _group_sums([positive, *within], columns) - _group_sums([row, positive, *within], columns)
-        if self.relation.itself == "positive":
-            total = total + _group_sums([row, *within], columns)
-        return (self.rows * total[:, :-1]).sum(1), total[:, -1].detach().round().long()
+    >>> rows, view = torch.arange(2), torch.eye(4)
+    >>> now, queue = (Embeddings(part, Ids(i, i)) for part, i in [(view[:2], rows), (view[2:], rows + 2)])
+    >>> moco(now, now, queue, temperature=1.0).value
+    tensor([0.5514, 0.5514])
+    """
+    keys, queue = (replace(side, vectors=side.vectors.detach()) for side in (keys, queue))
+    own = Comparison.of(*paired(queries, keys), temperature, "positive")
+    earlier = log_mass(queries, queue, temperature=temperature, over="negatives")
+    return against(own.attraction()[0], own.positive_masses(), earlier, valid=earlier != -torch.inf)
 
 
-def _group_sums(columns: Sequence[tuple[Tensor, Tensor]], vectors: Tensor) -> Tensor:
-    """For each query the sum of the vectors of the keys that equal it in every (query, key) column."""
-    n = len(columns[0][0])
-    group = torch.zeros(n + len(vectors), dtype=torch.int64, device=vectors.device)
-    known = torch.ones(n, dtype=torch.bool, device=vectors.device)
-    for of_queries, of_keys in columns:
-        values, column = torch.unique(torch.cat([of_queries, of_keys]), return_inverse=True)
-        group = torch.unique(group * len(values) + column, return_inverse=True)[1]
-        known &= of_queries >= 0
-    sums = vectors.new_zeros(n + len(vectors), vectors.shape[1]).index_add(0, group[n:], vectors)
-    return sums.index_select(0, group[:n]) * known[:, None]
-
-
-def _hardest(sheet: Sheet, weight: Tensor | None, k: int) -> tuple[Tensor, Tensor]:
-    """The k largest logits of each row and their columns, -inf where there are fewer."""
-    n = len(sheet.rows)
-    best = sheet.rows.new_full((n, k), -torch.inf)
-    chosen = torch.zeros(n, k, dtype=torch.int64, device=best.device)
-    for i, j in sheet.tiles():
-        logits = sheet.logits(i, j) if weight is None else sheet.logits(i, j) + weight[j]
-        found, where = torch.cat([best[i], logits], dim=1).topk(k, dim=1)
-        columns = torch.arange(j.start, j.stop, device=best.device).expand(len(logits), -1)
-        chosen[i] = torch.cat([chosen[i], columns], dim=1).gather(1, where)
-        best[i] = found
-    return best, chosen
+def _hard_mass(
+    queries: Embeddings, hard: Embeddings | Float[Tensor, "_ d"], temperature: Temperature
+) -> Float[Tensor, " n"]:
+    """The log-mass of hard negatives; plain ones are nobody's positive and compared with every query."""
+    ids = queries.ids
+    if not isinstance(hard, Embeddings):
+        ids, nobody = Ids(ids.row, ids.positive), ids.row.new_full((len(hard),), -1)
+        hard = Embeddings(hard, Ids(nobody, nobody))
+    elif hard.ids.within is not None and ids.within is None:
+        ids = replace(ids, within=ids.row)
+    return log_mass(replace(queries, ids=ids), hard, temperature=temperature, over="negatives")

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from counterpoint.objectives.infonce import Comparison, Temperature, against, scaled
+from counterpoint.objectives.engine import Comparison, Temperature, against, scaled
 from counterpoint.objectives.relation import Embeddings, Keys, Queries, Relation, RowLoss, paired
 from counterpoint.objectives.select import select
 from counterpoint.objectives.streamed import Sheet, blocks, log_sum, masses

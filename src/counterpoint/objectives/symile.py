@@ -14,7 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from counterpoint.objectives.infonce import against, info_nce, log_mass
+from counterpoint.objectives.engine import against, log_mass
+from counterpoint.objectives.infonce import info_nce
 from counterpoint.objectives.ranks import world
 from counterpoint.objectives.relation import Embeddings, Queries, RowLoss, as_embeddings
 from counterpoint.objectives.streamed import blocks, log_sum, masses

@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from counterpoint.errors import UserError, nearest
 from counterpoint.objectives.ranks import rank, sum_over_ranks, world
+from counterpoint.objectives.streamed import bf16_products
 from counterpoint.training.batch import to_device
 from counterpoint.training.clock import Clock, rng, seed_of
 from counterpoint.training.learning import average_norm_statistics, learn_only
@@ -162,7 +164,8 @@ class Loop:
     def _losses(self, batch: Any, clock: Clock, number: int) -> dict[str, Tensor]:
         assert self.phase.losses is not None
         torch.manual_seed(seed_of(clock.seed, clock.phase, clock.step, number, rank(), "dropout"))
-        with self.fabric.autocast():
+        rounds = str(self.trainer.precision).startswith("bf16")
+        with self.fabric.autocast(), bf16_products() if rounds else nullcontext():
             return self.phase.losses(batch, clock)
 
     def _descend(self, micro: Sequence[Tensor], clock: Clock) -> None:
