@@ -13,7 +13,7 @@ from counterpoint import catalog, jobs
 from counterpoint.cli import main
 from small import QUICK, write_rows
 
-COMMANDS = ("list", "fit", "evaluate", "embed", "retrieve", "verify", "report")
+COMMANDS = ("list", "fit", "plan", "evaluate", "embed", "retrieve", "verify", "report")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -103,6 +103,25 @@ def test_fit_prints_measures_and_the_report(rows: Path, tmp_path: Path, capsys: 
     assert f"report: {tmp_path / 'run' / 'report.html'}" in printed.out
 
 
+def test_plan_says_what_a_fit_needs_and_writes_nothing(rows: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(rows.parent.iterdir())
+    given = ["plan", "clip", str(rows), *QUICK, "--device", "cpu"]
+    assert main(given) == 0
+    printed = capsys.readouterr()
+    assert "clip: 36 training rows in batches of 16 on cpu" in printed.out
+    assert "a step; 6 steps take about" in printed.out
+    assert "view labs" in printed.err
+    assert main([*given, "--split", "train=1", "--json", "--quiet"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    found = json.loads(printed.out)
+    assert (found["rows"], found["steps"], found["fits"]) == (60, 8, True)
+    assert found["bytes"]["network"] > 0 < found["bytes"]["loss"]
+    assert sorted(rows.parent.iterdir()) == before
+    assert main(["plan", "mcca", str(rows), *QUICK[:4]]) == 2
+    assert "MCCA takes no gradient steps" in capsys.readouterr().err
+
+
 def test_evaluate_retrieve_embed_and_report(
     run: Path, rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -141,6 +160,8 @@ def test_evaluate_retrieve_embed_and_report(
         (["list", "clop"], 'unknown method "clop"'),
         (["evaluate", "nowhere", "x.csv"], "nowhere is not a run folder"),
         (["report", "nowhere"], "nowhere is not a run folder"),
+        (["plan", "clip", "x.csv"], "x.csv: no such file"),
+        (["plan", "clap", "x.csv"], 'unknown method "clap"; did you mean "clip"?'),
         (["verify", "gram"], "gram has no claim to verify"),
     ],
 )

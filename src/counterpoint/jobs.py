@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,7 @@ def plan(
     _introduce(table, say)
     shares = _shares(split)
     train = table if len(shares) == 1 else table.split(shares, seed=0)["train"]
-    return budget.plan(row.load()(**chosen), train, device, precision)
+    return replace(budget.plan(row.load()(**chosen), train, device, precision), method=row.name)
 
 
 def evaluate(run: Path, data: Path, say: Say = silent) -> dict[str, Any]:

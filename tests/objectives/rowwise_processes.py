@@ -37,6 +37,12 @@ def some(r: Rows) -> Tensor:
     return multi_view(r.views, temperature=r.t, present=present).mean()
 
 
+def nobody(r: Rows) -> Tensor:
+    """The last view is missing for the whole batch, on every rank."""
+    everyone = r.row >= 0
+    return multi_view(r.views, temperature=r.t, present=[everyone, everyone, ~everyone]).mean()
+
+
 def estimated(r: Rows) -> Tensor:
     """What has no gradient, as the weight of something that has."""
     shares = [false_negatives(r.a, r.b).share, false_negatives(r.a, r.b, labels=r.labels).share]
@@ -45,6 +51,12 @@ def estimated(r: Rows) -> Tensor:
 
 def triplets(distance: str, mining: str) -> Callable[[Rows], Tensor]:
     return lambda r: triplet(classes(r, 0), classes(r, 1), margin=0.5, mining=mining, distance=distance).mean()
+
+
+def without_keys(r: Rows) -> Tensor:
+    """Nothing to compare with on any rank, beside something."""
+    none = r.b[r.row < 0]
+    return triplet(r.a, r.b).mean() + triplet(r.a, none).mean() + multi_similarity(none, r.a).mean()
 
 
 def in_a_set(r: Rows) -> Tensor:
@@ -58,6 +70,7 @@ OBJECTIVES: dict[str, Callable[[Rows], Tensor]] = {
         for distance in ("cosine", "euclidean")
         for mining in ("all", "hard", "semihard", "easy")
     },
+    "no keys": without_keys,
     "a set with itself": in_a_set,
     "multi_similarity": lambda r: multi_similarity(r.a, r.b, beta=10.0).mean(),
     "multi_similarity, all": lambda r: multi_similarity(classes(r, 0), classes(r, 1), epsilon=None).mean(),
@@ -67,6 +80,7 @@ OBJECTIVES: dict[str, Callable[[Rows], Tensor]] = {
     "multi_view": lambda r: multi_view([r.a, r.b, r.c], temperature=r.t).mean(),
     "multi_view, first": lambda r: multi_view(r.views, temperature=r.t, pairs="first").mean(),
     "multi_view, some missing": some,
+    "multi_view, one missing": nobody,
     "multi_view, module": lambda r: MultiViewLoss(temperature=0.2)([r.a, r.b, r.c]),
     "false_negatives": estimated,
 }

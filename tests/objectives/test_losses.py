@@ -146,6 +146,14 @@ def test_the_signature_names_the_options() -> None:
     assert list(inspect.signature(losses.SwAVLoss).parameters) == ["dim", "prototypes", "options"]
 
 
+def test_a_class_can_be_extended() -> None:
+    class Doubled(losses.TripletLoss):
+        def forward(self, *inputs: Any, **of_a_batch: Any) -> Tensor:
+            return 2 * super().forward(*inputs, **of_a_batch)
+
+    torch.testing.assert_close(Doubled(margin=0.7)(*two()), 2 * losses.TripletLoss(margin=0.7)(*two()))
+
+
 # --- what is learned --------------------------------------------------------------------------------------------
 
 

@@ -59,13 +59,13 @@ def naive_pair(vectors: list[torch.Tensor], scale: torch.Tensor) -> torch.Tensor
 
 
 @pytest.mark.parametrize("count", [3, 4])
-@pytest.mark.parametrize("scale", [1.0, 200.0])
+@pytest.mark.parametrize("scale", [1.0, 200.0, 5000.0])
 @pytest.mark.parametrize("negatives", ["n", "n_squared", "pair"])
 def test_is_the_naive_loop(
     negatives: str, scale: float, count: int, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if path != "whole":
-        monkeypatch.setattr(import_module("counterpoint.objectives.symile"), "SLAB", 4)
+        monkeypatch.setattr(import_module("counterpoint.objectives.combinations"), "SLAB", 40)
     vectors = views(count)
     learned = torch.tensor(scale, dtype=torch.float64, requires_grad=True)
     seed = 5

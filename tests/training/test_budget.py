@@ -13,6 +13,7 @@ from counterpoint.objectives import Ids, Relation, dense_nce, info_nce
 from counterpoint.training import Batch, Clock, Method, SGDConfig, budget
 from counterpoint.training.budget import Budget, Growth, free_memory, plan
 from counterpoint.training.chunks import in_chunks
+from training.remembering import Remembering, Rows
 from training.toys import Points, Toy
 
 DATA = Points.made(600)
@@ -60,7 +61,7 @@ def dense() -> Budget:
 
 def test_activations_are_counted_exactly(streamed: Budget) -> None:
     """Kept for backward, a row: 3 inputs, 100 outputs of the sigmoid (which is the second layer's input)."""
-    assert streamed.network == Growth(0.0, FLOAT * (3 + 100), 0.0)
+    assert streamed.network == Growth(linear=float(FLOAT * (3 + 100)))
     assert streamed.batch_size == 64
     assert streamed.steps == 3 * 10
     numbers = 300 + 800
@@ -68,16 +69,14 @@ def test_activations_are_counted_exactly(streamed: Budget) -> None:
     assert plan(Measured(optim={"name": "sgd"}), DATA, device="cpu").weights == FLOAT * numbers * (1 + 1 + 1)
 
 
-def test_a_streamed_loss_grows_with_the_batch_and_a_dense_one_with_its_square(
-    streamed: Budget, dense: Budget
-) -> None:
+def test_a_streamed_loss_grows_with_the_batch_and_a_dense_one_with_its_square(streamed: Budget, dense: Budget) -> None:
     assert streamed.loss.square == 0
     assert streamed.tiles.square == pytest.approx(FLOAT), "the one tile of a small batch"
     assert streamed.loss_at(2000) > FLOAT * 2000**2
     assert streamed.loss_at(50_000) < FLOAT * 50_000 * 100, "a large batch keeps no tile"
     assert dense.loss.square + dense.network.square >= FLOAT
     assert dense.at(50_000) > FLOAT * 50_000**2
-    assert dense.dominant == "loss"
+    assert replace(dense, batch_size=600).dominant == "loss"
 
 
 @pytest.mark.parametrize("options", [{"dense": True}, {"dense": False}, {"chunk": 16}])
@@ -101,6 +100,11 @@ def test_passes_before_the_steps_run_and_buffers_do_not_count() -> None:
     assert found.network.linear > 0
     assert found.loss_at(8) == 0, "its squared error is no part of the contrast engine"
     assert found.seconds_per_step > 0
+
+
+def test_batches_that_follow_from_a_search_can_be_planned() -> None:
+    found = plan(Remembering(), Rows(), device="cpu")
+    assert (found.phase, found.batch_size, found.steps) == ("train 0", 8, 6)
 
 
 def test_the_users_random_state_is_untouched() -> None:
@@ -139,9 +143,9 @@ BASE = Budget(
     batch_size=1000,
     device="cpu",
     weights=MB,
-    network=Growth(0, 100 * 1024, 0),
-    loss=Growth(0, 1024, 0),
-    tiles=Growth(0, 1024, 4),
+    network=Growth(linear=100.0 * 1024),
+    loss=Growth(linear=1024.0),
+    tiles=Growth(linear=1024.0, square=4.0),
     free=200 * int(MB),
     timed_rows=1000,
     seconds_per_step=0.25,
@@ -169,7 +173,7 @@ def test_activations_that_do_not_fit_go_in_chunks() -> None:
 
 
 def test_a_dense_loss_is_named() -> None:
-    found = replace(BASE, loss=Growth(0, 0, 200), batch_size=1000)
+    found = replace(BASE, loss=Growth(square=200.0), batch_size=1000)
     assert found.dominant == "loss"
     assert "take a streamed one" in found.advice()[0]
     assert any(line.endswith("square of the batch") for line in found.words())

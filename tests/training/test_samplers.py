@@ -121,13 +121,9 @@ def test_a_negative_key_equals_nothing() -> None:
 def test_batches_are_mixed_anew() -> None:
     """Two rows of different keys meet about as often as in a plain shuffle."""
     keys = torch.arange(32) // 2
-    met = sum(
-        any({0, 5} <= set(rows.tolist()) for rows in no_duplicates(keys, 8, rng(seed))) for seed in range(400)
-    )
+    met = sum(any({0, 5} <= set(rows.tolist()) for rows in no_duplicates(keys, 8, rng(seed))) for seed in range(400))
     assert abs(met / 400 - 7 / 30) < 0.06
-    partners = [
-        {int(key) for key in keys[rows]} for rows in no_duplicates(keys, 8, rng(0))
-    ]
+    partners = [{int(key) for key in keys[rows]} for rows in no_duplicates(keys, 8, rng(0))]
     assert len({frozenset(found) for found in partners}) == 4, "the same keys do not stay together"
 
 
@@ -179,6 +175,12 @@ def test_classes_are_balanced(labels: list[int], per_class: int, together: int, 
     assert len(batches) == -(-len(set(labels)) * -(-largest // per_class) // together), "and no longer than that takes"
 
 
+def test_the_rows_of_a_class_meet_in_all_ways() -> None:
+    plans = [class_balanced([0] * 4 + [1] * 4, 4, rng(seed), per_class=2) for seed in range(40)]
+    met = {frozenset(row for row in rows.tolist() if row < 4) for plan in plans for rows in plan}
+    assert len(met) == 6
+
+
 @pytest.mark.parametrize(
     ("labels", "size", "line"),
     [
@@ -226,9 +228,7 @@ def test_a_row_brings_its_nearest(n: int, k: int, size: int, seed: int) -> None:
 
 def test_near_rows_meet_more_often_than_by_chance() -> None:
     near = (torch.arange(60) // 6 * 6)[:, None] + torch.arange(6)
-    together = [
-        len(rows) - len((rows // 6).unique()) for rows in hard_negatives(near, 12, rng(0))
-    ]
+    together = [len(rows) - len((rows // 6).unique()) for rows in hard_negatives(near, 12, rng(0))]
     assert together == [10] * 5
 
 

@@ -67,6 +67,7 @@ class CLIP(Method):
         pairs = list(combinations(sides, 2))
         weight = 1 / len(pairs) if self.options.reduction == "mean" else 1.0
         self.note(temperature=self.scale.temperature)
+        encoders.watch(self, encoded, batch, clock)
         return {
             f"{a}-{b}": weight * info_nce(sides[a], sides[b], temperature=self.scale.temperature, symmetric=True).mean()
             for a, b in pairs

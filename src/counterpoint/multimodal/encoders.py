@@ -13,9 +13,13 @@ from torch.nn.functional import normalize
 
 from counterpoint.multimodal.table import Table
 from counterpoint.multimodal.views import Standardise, batch_of, hide_views, measure_views
+from counterpoint.objectives import Embeddings, false_negatives
 from counterpoint.training import Batch, Clock, Method, SGDConfig
 
 SHORTEST = 1e-4  # shorter vectors have no direction: a row whose hidden units are all off gives 0, and no huge gradient
+
+WATCH = 50
+"""Steps from one look at the false negatives of a batch to the next; a look costs a forward pass of a loss."""
 
 
 class ViewsConfig(SGDConfig):
@@ -127,6 +131,16 @@ def encode(self: Any, views: dict[str, Float[Tensor, "n _"]]) -> Encoded:
     """Unit vectors of raw views."""
     encoded: Encoded = self.encoders(views)
     return encoded
+
+
+def watch(self: Any, encoded: Encoded, batch: Batch, clock: Clock) -> None:
+    """Note now and then which share of the in-batch negatives is at least as near as the positive (first two views)."""
+    if clock.step % WATCH:
+        return
+    one, other = list(encoded.vectors)[:2]
+    both = encoded.present[one] & encoded.present[other]
+    sides = [Embeddings(encoded.vectors[name][both], batch.ids[both]) for name in (one, other)]
+    self.note(false_negatives=false_negatives(*sides).share)
 
 
 def batch(self: Method, data: Table, rows: Int[Tensor, " n"], generator: torch.Generator) -> Batch:

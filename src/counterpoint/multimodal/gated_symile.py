@@ -117,6 +117,7 @@ class GatedSymile(Method):
                 loss = self._against_tuples(asked, target, anchor, clock)
             terms[f"target {target}"] = loss.mean() / len(self.names)
         self.note(scale=self.scale.scale, alpha=self.gate.alpha)
+        encoders.watch(self, encoded, batch, clock)
         return terms
 
     def _against_candidates(self, sides: list[Side], target: str, anchor: Embeddings, clock: Clock) -> RowLoss:

@@ -60,7 +60,9 @@ class GRAM(Method):
 
     def losses(self, batch: Batch, clock: Clock) -> dict[str, Float[Tensor, ""]]:
         """One symmetric contrast per anchor view."""
-        return {"gram": both_ways(self.encode(batch.views), batch, gram_score, self.scale.scale)}
+        encoded = self.encode(batch.views)
+        encoders.watch(self, encoded, batch, clock)
+        return {"gram": both_ways(encoded, batch, gram_score, self.scale.scale)}
 
     def scores(self, given: Encoded, target: str, candidates: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
         """Minus the volume between the given views and each candidate."""

@@ -61,6 +61,7 @@ class Symile(Method):
         encoded = self.encode(batch.views)
         filled = {name: Embeddings(vectors, batch.ids) for name, vectors in filled_vectors(encoded).items()}
         self.note(scale=self.scale.scale)
+        encoders.watch(self, encoded, batch, clock)
         if all(present.all() for present in encoded.present.values()):
             return {"symile": self._symile(list(filled.values()), clock)}
         anchors = [

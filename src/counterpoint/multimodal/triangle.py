@@ -63,7 +63,9 @@ class TRIANGLE(Method):
 
     def losses(self, batch: Batch, clock: Clock) -> dict[str, Float[Tensor, ""]]:
         """One symmetric contrast per anchor view."""
-        return {"triangle": both_ways(self.encode(batch.views), batch, triangle_score, self.scale.scale)}
+        encoded = self.encode(batch.views)
+        encoders.watch(self, encoded, batch, clock)
+        return {"triangle": both_ways(encoded, batch, triangle_score, self.scale.scale)}
 
     def scores(self, given: Encoded, target: str, candidates: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
         """Minus the area between the given views and each candidate."""

@@ -77,8 +77,10 @@ class Loss(nn.Module):
         "scale": LogScale,
     }
 
-    def __init_subclass__(cls, of: Callable[..., RowLoss | Tensor], **defaults: Any) -> None:
+    def __init_subclass__(cls, of: Callable[..., RowLoss | Tensor] | None = None, **defaults: Any) -> None:
         super().__init_subclass__()
+        if of is None:  # a class of the user's own, with the function and the defaults of its parent
+            return
         cls.objective = staticmethod(of)
         defaults = {"normalise": True} | defaults
         options = [p for p in signature(of).parameters.values() if _is_option(p)]
@@ -107,9 +109,9 @@ class Loss(nn.Module):
 
     def forward(self, *inputs: Any, **of_a_batch: Any) -> Float[Tensor, ""]:
         """The mean loss of a batch, given as to the function."""
-        return self.mean([_unit(value) for value in inputs] if self.normalise else inputs, of_a_batch)
+        return self._mean([_unit(value) for value in inputs] if self.normalise else inputs, of_a_batch)
 
-    def mean(self, inputs: Sequence[Any], of_a_batch: Mapping[str, Any]) -> Float[Tensor, ""]:
+    def _mean(self, inputs: Sequence[Any], of_a_batch: Mapping[str, Any]) -> Float[Tensor, ""]:
         """The function of inputs as they are, with the options, over the rows of all ranks."""
         learned = {name: self._now(name) for name in self.learned}
         found = self.objective(*inputs, **self.options, **learned, **of_a_batch)
@@ -339,4 +341,4 @@ class SwAVLoss(Loss, of=swav):
         """The mean loss of two views or more."""
         vectors = [_unit(view) for view in views] if self.normalise else views
         prototypes = _unit(self.prototypes.weight)
-        return self.mean([view @ prototypes.T for view in vectors], of_a_batch)
+        return self._mean([view @ prototypes.T for view in vectors], of_a_batch)

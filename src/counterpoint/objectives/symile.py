@@ -6,23 +6,19 @@ CLIP's.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import product as choices
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from counterpoint.objectives.combinations import masses_of_all
 from counterpoint.objectives.engine import against, log_mass
 from counterpoint.objectives.infonce import info_nce
 from counterpoint.objectives.ranks import world
 from counterpoint.objectives.relation import Embeddings, Queries, RowLoss, as_embeddings
-from counterpoint.objectives.streamed import blocks, log_sum, masses
 
 Negatives = Literal["n", "n_squared", "pair"]
-SLAB = 2048
-"""Combinations of all views but the last that are scored at a time under `n_squared`."""
 
 
 def multilinear(*vectors: Float[Tensor, "*#batch d"]) -> Float[Tensor, "*batch"]:
@@ -46,7 +42,7 @@ def symile(
 
     `scale` multiplies the multilinear inner product. `negatives` of an anchor's row: `n`, the other views
     shuffled against each other, a permutation of the whole batch each, with the true combination in its own
-    place; `n_squared`, every combination of the others, N^(views - 1), in slabs, with memory O(N^2 + N d);
+    place; `n_squared`, every combination of the others, N^(views - 1), in slabs, with memory O(N d + slab);
     `pair`, the other views kept together, the candidates being the rows of the anchor view. Ids are read by
     `pair` alone. The `generator` of `n` must draw the same numbers on every rank. `anchors` are the positions
     of the views that serve as anchor, all by default; a task with one target view has one.
@@ -108,60 +104,12 @@ def _combined(views: list[Embeddings], anchors: Sequence[int], scale: float | Te
     true = multilinear(*vectors) * scale
     batch = [view.gathered().vectors for view in views]
     if world() == 1 and len(anchors) == len(views):
-        found = _masses_of_all(vectors, scale)
+        found = masses_of_all([vectors[0] * scale, *vectors[1:]])
     else:  # one anchor, or an anchor's rows here and the others everywhere: nothing is shared between anchors
         turns = ([*batch[:anchor], *batch[anchor + 1 :], vectors[anchor]] for anchor in anchors)
-        found = [_masses_of_all(turn, scale)[-1] for turn in turns]
+        found = [masses_of_all([turn[0] * scale, *turn[1:]])[-1] for turn in turns]
     opposed = torch.full_like(true, len(batch[0]) > 1, dtype=torch.bool)
     return [against(true, mass, valid=opposed) for mass in found]
-
-
-def _masses_of_all(vectors: list[Tensor], scale: float | Tensor) -> list[Tensor]:
-    """For each row of each view the log-mass of all combinations of the other views, from a single pass."""
-    *firsts, last = vectors[0] * scale, *vectors[1:]
-    side = max(1, int(SLAB ** (1 / len(firsts))))
-    cuts = [blocks(len(view), side) for view in firsts]
-    parts: dict[tuple[int, int], list[Tensor]] = {}
-    for picked in choices(*(range(len(cut)) for cut in cuts)):
-        chosen = [view[cut[k]] for view, cut, k in zip(firsts, cuts, picked, strict=True)]
-        found = _Slab.apply(last, *chosen)  # type: ignore[no-untyped-call]
-        for view, (place, mass) in enumerate(zip((*picked, 0), found, strict=True)):
-            parts.setdefault((view, place), []).append(mass)
-    return [
-        torch.cat([log_sum(torch.stack(parts[view, place]), 0) for place in range(len(cut))])
-        for view, cut in enumerate([*cuts, [slice(None)]])
-    ]
-
-
-class _Slab(torch.autograd.Function):
-    """The masses of a slab; only its inputs are kept, the slab is made again in the backward pass."""
-
-    @staticmethod
-    def forward(ctx: Any, *vectors: Tensor) -> tuple[Tensor, ...]:
-        ctx.save_for_backward(*vectors)
-        return tuple(_slab(*vectors))
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
-        with torch.enable_grad():
-            vectors = [vector.detach().requires_grad_() for vector in ctx.saved_tensors]
-            return torch.autograd.grad(_slab(*vectors), vectors, gradients)
-
-
-def _slab(last: Tensor, *blocks_of_firsts: Tensor) -> list[Tensor]:
-    """The masses of the rows of some blocks and of the last view, over the combinations within the slab."""
-    count = len(blocks_of_firsts)
-    grid = [
-        block.view(*(len(block) if axis == own else 1 for axis in range(count)), -1)
-        for own, block in enumerate(blocks_of_firsts)
-    ]
-    together = _product(grid)
-    found = masses(together.flatten(0, -2), last, both=True)
-    of_combinations, of_last = found.split([len(found) - len(last), len(last)])
-    table = of_combinations.view(together.shape[:-1])
-    others = [tuple(axis for axis in range(count) if axis != own) for own in range(count)]
-    return [*(log_sum(table, axes) for axes in others), of_last]
 
 
 def _same_rows(views: Sequence[Queries]) -> list[Embeddings]:

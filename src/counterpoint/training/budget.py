@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -29,6 +30,7 @@ PROBE = 512  # rows of the largest of the small steps
 STEPS = 5  # that are timed, the first of them to warm up
 ROOM = 0.8  # share of the free memory that a fit may take
 CHUNK = 256  # rows of a chunk that is suggested
+STREAMED = (streamed.masses.__name__, streamed.masses_over_own.__name__)  # keep a tile only while it is the whole
 NOISE = 0.1  # share of a probe's bytes below which growth with the square may come from rows that lack a view
 
 
@@ -153,7 +155,7 @@ class Budget:
         ]
         if self.free is not None and self.largest_batch is not None:
             most = f"batches of up to {self.largest_batch} rows" + (" (all)" if self.largest_batch == self.rows else "")
-            lines.append(f"free memory: {_bytes(self.free)}, of which {ROOM:.0%} may be used: {most} fit")
+            lines.append(f"free memory: {_bytes(float(self.free))}, of which {ROOM:.0%} may be used: {most} fit")
         rest = "" if self.timed_rows == n else f" of {self.timed_rows} rows"
         total = f"{self.steps} steps take about {_seconds(self.steps * self.seconds_per_step)}"
         lines.append(f"time: {_seconds(self.seconds_per_step)} a step{rest}; {total}")
@@ -216,7 +218,7 @@ def plan(method: Method, data: Any, device: str = "auto", precision: Any = "32-t
     at = next(method.parameters()).device
     sizes, saved = _saved(trainer, method, phase, torch.cat(list(epoch)), batch_size)
     found = Budget(
-        method=getattr(method, "name", type(method).__name__),
+        method=type(method).__name__,
         phase=phase.name,
         rows=len(data),
         batch_size=batch_size,
@@ -302,12 +304,12 @@ class _Saved:
 
 
 def _maker() -> str:
-    """Who saves: the streamed primitive, another part of the objectives, or the method's own network."""
+    """Who saves: the streamed primitive, another part of the contrast engine, or the method's own network."""
     frame: Any = sys._getframe(2)
     made = "network"
     while frame is not None:
         name = frame.f_globals.get("__name__", "")
-        if name == streamed.__name__:
+        if name == streamed.__name__ and frame.f_code.co_name in STREAMED:
             return "tiles"
         if name.startswith("counterpoint.objectives."):
             made = "loss"
@@ -333,7 +335,7 @@ def _timed(trainer: Trainer, method: Method, phase: Phase, epoch: Sequence[Tenso
         return phase.batch(index, generator)
 
     trainer.fit(method, [_shortened(phase, rows, batch=batch)])
-    return median(after - before for before, after in zip(starts[1:], starts[2:], strict=False))
+    return median(after - before for before, after in pairwise(starts[1:]))
 
 
 def _largest(need: Any, rows: int, room: float) -> int:
@@ -352,7 +354,7 @@ def _lines(path: str) -> list[str]:
 def _bytes(number: float) -> str:
     """A size for a person.
 
-    >>> _bytes(1536), _bytes(3e6)
+    >>> _bytes(1536.0), _bytes(3e6)
     ('1.5 KB', '2.86 MB')
     """
     size, unit = number / 1024, "KB"
@@ -366,7 +368,7 @@ def _bytes(number: float) -> str:
 def _seconds(number: float) -> str:
     """A time for a person.
 
-    >>> _seconds(0.0123), _seconds(7.5), _seconds(4000)
+    >>> _seconds(0.0123), _seconds(7.5), _seconds(4000.0)
     ('12 ms', '7.5 s', '67 min')
     """
     if number < 1:

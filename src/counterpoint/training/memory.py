@@ -24,7 +24,7 @@ class Queue(nn.Module):
 
     A key's ids stay with it, so a query meets its own row again as `itself` says, positives stay positives and what
     `exclude` forbids stays forbidden. Make room for every fact the ids state: the number of columns of `exclude`,
-    `within`, `log_weight`. Source: MoCo, arXiv 1911.05722, section 3.1. Raises ValueError unless `size` and `dim` are
+    `within`, `log_weight`. Source: MoCo, arXiv 1911.05722, section 3.2. Raises ValueError unless `size` and `dim` are
     at least 1.
 
     >>> queue, row = Queue(size=3, dim=2), torch.arange(4)
@@ -72,7 +72,8 @@ class Queue(nn.Module):
         columns = self._columns()
         stated = {f.name for f in fields(Ids) if getattr(keys.ids, f.name) is not None}
         if stated != columns.keys():
-            raise ValueError(f"the ids state {sorted(stated)} and this Queue keeps {sorted(columns)}; make it with both")
+            kept = sorted(columns)
+            raise ValueError(f"the ids state {sorted(stated)} and this Queue keeps {kept}; say so when it is made")
         size = len(self.vectors)
         new = keys.gathered()[-size:]
         place = (self.oldest + torch.arange(len(new), device=self.oldest.device)) % size
@@ -125,8 +126,8 @@ class Momentum(nn.Module):
         step = 1 - (self.decay if decay is None else _share(decay))
         for mine, theirs in zip(self.average.parameters(), self.source.parameters(), strict=True):
             mine.lerp_(theirs, step)
-        for mine, theirs in zip(self.average.buffers(), self.source.buffers(), strict=True):
-            mine.copy_(theirs)
+        for buffer, of_source in zip(self.average.buffers(), self.source.buffers(), strict=True):
+            buffer.copy_(of_source)
 
 
 class Neighbours(nn.Module):

@@ -1,7 +1,7 @@
 """Plans: which rows make each batch of an epoch, as functions of what is known about the rows and of a generator.
 
-Every plan holds every row, and only that of `class_balanced` holds some of them more than once. A plan is called anew for each epoch
-with that epoch's own generator, the same on all ranks, so a resumed run makes the same batches.
+Every plan holds every row, and only that of `class_balanced` holds some of them more than once. A plan is called anew
+for each epoch with that epoch's own generator, the same on all ranks, so a resumed run makes the same batches.
 
 `shuffled`         all rows at random
 `in_order`         all rows as they are
@@ -120,10 +120,10 @@ def class_balanced(labels: Labels, batch_size: int, generator: torch.Generator, 
     batches = -(-classes * turns // together)
     spare = torch.arange(classes) < batches * together - classes * turns  # fills the last batch: one turn more
     order = torch.randperm(classes, generator=generator)
-    dealt = _dealt(order.repeat_interleave(turns + spare.long()), batches, generator)
     turn = order.repeat_interleave(turns + spare.long())
     packs = [iter(_packs(rows, per_class, turns + 1, generator)) for rows in _members(label)]
-    return [torch.cat([next(packs[int(turn[item])]) for item in items]) for items in dealt]
+    dealt = _dealt(turn, batches, generator)
+    return [torch.cat([next(packs[number]) for number in turn[items].tolist()]) for items in dealt]
 
 
 def hard_negatives(neighbours: Int[Tensor, "n k"], batch_size: int, generator: torch.Generator) -> Plan:
@@ -143,8 +143,8 @@ def hard_negatives(neighbours: Int[Tensor, "n k"], batch_size: int, generator: t
     _refuse_few(n, batch_size)
     if neighbours.numel() and not -1 <= int(neighbours.min()) <= int(neighbours.max()) < n:
         raise ValueError(f"neighbours are rows from 0 to {n - 1}, or -1")
-    placed, order = [False] * n, []
-    near = neighbours.tolist()
+    order: list[int] = []
+    placed, near = [False] * n, neighbours.tolist()
     for row in torch.randperm(n, generator=generator).tolist():
         if placed[row]:
             continue
@@ -177,7 +177,8 @@ def _numbered(labels: Labels) -> Int[Tensor, " n"]:
         return torch.tensor([numbers.setdefault(label, len(numbers)) for label in labels], dtype=torch.int64)
     alone = labels < 0
     shifted = torch.where(alone, labels.max().clamp(min=0) + alone.cumsum(0), labels) if len(labels) else labels
-    return shifted.unique(return_inverse=True)[1]
+    number: Tensor = shifted.unique(return_inverse=True)[1]
+    return number
 
 
 def _occurrence(group: Int[Tensor, " n"], generator: torch.Generator) -> Int[Tensor, " n"]:

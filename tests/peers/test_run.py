@@ -1,0 +1,40 @@
+"""The runner puts our objective where a peer's test file looks for the peer's, and counts what comes of it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+FILE = "tests/losses/test_ntxent_loss.py"
+TESTS = """
+from pytorch_metric_learning.losses import NTXentLoss
+
+
+def test_the_loss_is_ours():
+    assert NTXentLoss(0.1).__module__ == "adapters.metric_learning"
+
+
+def test_with_another_reducer_it_is_theirs():
+    assert NTXentLoss(0.1, reducer=None).__module__.startswith("pytorch_metric_learning")
+
+
+def test_that_fails():
+    assert False
+
+
+def test_of_a_flag(mocker):
+    assert False
+"""
+
+
+def test_a_test_file_of_a_peer_meets_our_objective(tmp_path: Path) -> None:
+    pytest.importorskip("pytorch_metric_learning")
+    (tmp_path / FILE).parent.mkdir(parents=True)
+    (tmp_path / FILE).write_text(TESTS)
+    command = [sys.executable, ROOT / "conformance" / "run.py", "--suite", "metric_learning", tmp_path, FILE]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found == {"passed": 2, "left_out": 1, "failed": ["test_that_fails"]}
