@@ -97,7 +97,8 @@ class Count:
     """A pytest plugin that leaves out what asks for missing fixtures, and counts the rest."""
 
     def __init__(self) -> None:
-        self.passed, self.left_out, self.failed = 0, 0, []
+        self.passed, self.left_out = 0, 0
+        self.failed: list[str] = []
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """Leave tests out by the fixtures they name."""
@@ -155,18 +156,13 @@ def main() -> int:
         print(json.dumps(run_suite(name, Path(folder), file)))
         return 0
     checkouts = {peer: Path(folder).resolve() for peer, _, folder in (text.partition("=") for text in asked.checkout)}
-    record = {
-        "versions": installed(),
-        "date": time.strftime("%Y-%m-%d"),
-        "same": list(agreement()),
-        "differs": list(disagreement()),
-        "suites": list(suites(checkouts)),
-    }
-    RESULTS.write_text(json.dumps(record, indent=2) + "\n")
-    for row in [*record["same"], *record["differs"], *record["suites"]]:
-        print(json.dumps(row))
-    apart = [row for row in record["same"] if max(row["value"], row["gradient"]) > 1e-9]
-    return 1 if apart or any(row.get("failed") for row in record["suites"]) else 0
+    head: Row = {"versions": installed(), "date": time.strftime("%Y-%m-%d")}
+    parts = {"same": list(agreement()), "differs": list(disagreement()), "suites": list(suites(checkouts))}
+    RESULTS.write_text(json.dumps(head | parts, indent=2) + "\n")
+    for rows in parts.values():
+        print(*map(json.dumps, rows), sep="\n")
+    apart = any(max(row["value"], row["gradient"]) > 1e-9 for row in parts["same"])
+    return int(apart or any(row.get("failed") for row in parts["suites"]))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Our objectives beside those of other libraries, one module per library: what must be equal, and what is not and why."""
+"""Our objectives beside those of other libraries, a module per library: what must be equal, what is not, and why."""
 
 from importlib import import_module
 

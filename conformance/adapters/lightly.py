@@ -1,5 +1,7 @@
-"""lightly; its loss files are loaded without its package, and `lightly.models.utils`, which imports torchvision, is left
-out: the losses want it only on several processes."""
+"""lightly; its loss files are loaded without its package, which imports torchvision.
+
+`lightly.models.utils` is left out for the same reason: the losses want it only on several processes.
+"""
 
 import warnings
 from types import ModuleType
@@ -122,7 +124,9 @@ CASES = [
     ),
     Case(PEER, "VICRegLoss", vicreg, theirs("vicreg_loss", "VICRegLoss")),
     Case(PEER, "BarlowTwinsLoss", barlow_twins, theirs("barlow_twins_loss", "BarlowTwinsLoss")),
-    Case(PEER, "SwaVLoss, two large crops and a small one", lambda *x: swav(*x, assign=(0, 1)).mean(), their_swav, CROPS),
+    Case(
+        PEER, "SwaVLoss, two large crops and a small one", lambda *x: swav(*x, assign=(0, 1)).mean(), their_swav, CROPS
+    ),
     Case(
         PEER,
         "NegativeCosineSimilarity, plus one",

@@ -28,7 +28,7 @@ def part(name: str) -> Any:
 
 
 def theirs(name: str, miner: str | None = None, classes: int = CLASSES, mean: bool = False, **options: Any) -> Scalar:
-    """A loss of vectors and classes, with a miner, and with the mean over what it reduces when its own leaves zeros out."""
+    """A loss of vectors and classes, with a miner; with `mean` the plain mean, where its own leaves zeros out."""
 
     def loss(vectors: Tensor) -> Tensor:
         more = {"reducer": part("reducers").MeanReducer()} if mean else {}
@@ -51,7 +51,7 @@ def views(name: str, **options: Any) -> Scalar:
 
 def rows(vectors: Tensor) -> Embeddings:
     """Unit vectors with their classes."""
-    return labelled(*unit(vectors), labels(vectors))
+    return labelled(unit(vectors)[0], labels(vectors))
 
 
 def within(loss: Any, **options: Any) -> Scalar:
@@ -74,10 +74,12 @@ def each_positive(queries: Embeddings, keys: Embeddings, temperature: float) -> 
     return against(logits, logits, mass[i], valid=mass[i] != -torch.inf).mean()
 
 
-def sides(embeddings: Tensor, classes: Tensor, ref: Tensor | None, ref_classes: Tensor | None):
+def sides(
+    embeddings: Tensor, classes: Tensor, ref: Tensor | None, ref_classes: Tensor | None
+) -> tuple[Embeddings, Embeddings]:
     """Queries and keys of a call in their style, unit vectors; one object when there is no reference set."""
-    queries = labelled(*unit(embeddings), classes)
-    return queries, queries if ref is None else labelled(*unit(ref), ref_classes, first=len(queries))
+    queries = labelled(unit(embeddings)[0], classes)
+    return queries, queries if ref is None else labelled(unit(ref)[0], ref_classes, first=len(queries))
 
 
 def drop_in(name: str, ours: Any) -> Any:
@@ -124,7 +126,7 @@ def vicreg_loss() -> Any:
     return VICRegLoss
 
 
-def picked(loss: Any, similarity: Tensor, classes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def picked(loss: Any, similarity: Tensor, classes: Tensor) -> list[Tensor]:
     """The pairs (anchor, positive, anchor, negative) that a loss of ours picks: those its gradient touches.
 
     A query whose vector is its row of similarities has these as its products with the unit vectors.
@@ -138,12 +140,12 @@ def picked(loss: Any, similarity: Tensor, classes: Tensor) -> tuple[Tensor, Tens
         touched = others[torch.autograd.grad(value, logits)[0][0] != 0] if len(others) else others
         for j in touched.tolist():
             pairs[int(classes[i] != classes[j])].append((i, j))
-    return tuple(torch.tensor([p[side] for p in kind], dtype=torch.int64) for kind in pairs for side in (0, 1))
+    return [torch.tensor([pair[side] for pair in kind], dtype=torch.int64) for kind in pairs for side in (0, 1)]
 
 
 def similarities(distance: Any, embeddings: Tensor) -> Tensor:
     """What a distance of theirs says, larger for nearer."""
-    matrix = distance(embeddings)
+    matrix: Tensor = distance(embeddings)
     return matrix if distance.is_inverted else -matrix
 
 
@@ -154,7 +156,7 @@ def multi_similarity_miner() -> Any:
         def __init__(self, epsilon: float = 0.1, distance: Any = None) -> None:
             self.epsilon, self.distance = epsilon, distance or part("distances").CosineSimilarity()
 
-        def __call__(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+        def __call__(self, embeddings: Tensor, labels: Tensor) -> list[Tensor]:
             def loss(queries: Embeddings, keys: Embeddings) -> RowLoss:
                 return multi_similarity(queries, keys, alpha=1.0, beta=1.0, epsilon=self.epsilon)
 
@@ -201,7 +203,7 @@ CASES = [
         Case(
             PEER,
             f"SupConLoss, {classes} classes, temperature {t}",
-            lambda x, t=t, c=classes: sup_con(*unit(x), labels(x, c), temperature=t).mean(),
+            lambda x, t=t, c=classes: sup_con(unit(x)[0], labels(x, c), temperature=t).mean(),
             theirs("SupConLoss", classes=classes, temperature=t),
             ONE,
         )
@@ -244,7 +246,7 @@ DIFFERENCES = [
     Difference(
         PEER,
         "NTXentLoss, several positives",
-        lambda x: sup_con(*unit(x), labels(x), temperature=0.2).mean(),
+        lambda x: sup_con(unit(x)[0], labels(x), temperature=0.2).mean(),
         theirs("NTXentLoss", temperature=0.2),
         "theirs leaves a query's other positives out of the denominator; ours keeps them, as SupCon does",
         ONE,

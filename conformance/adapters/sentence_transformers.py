@@ -60,7 +60,7 @@ DIFFERENCES = [
         "symmetric with hard negatives",
         lambda *x: ours(*x, symmetric=True),
         theirs(directions=("query_to_doc", "doc_to_query"), partition_mode="joint"),
-        "theirs is by default one softmax over both directions, in which the positive is twice; ours has a softmax each",
+        "theirs has by default one softmax over both directions, the positive in it twice; ours has one each",
         THREE,
     )
 ]

@@ -93,6 +93,7 @@ def fit(
     ] = None,
     device: Device = "auto",
     precision: Precision = "32-true",
+    chunk: Annotated[int, typer.Option(min=0, help="Rows an encoder takes at a time, to save memory; 0: all.")] = 0,
     save_every: Annotated[int, typer.Option(min=0, help="Steps between checkpoints within an epoch.")] = 0,
     ranks: Annotated[int, typer.Option(min=1, help="Local processes that share the work.")] = 1,
     as_json: AsJson = False,
@@ -120,6 +121,7 @@ def fit(
         picture=picture,
         device=device,
         precision=precision,
+        chunk=chunk,
         save_every=save_every,
         progress=_lively(quiet),
     )

@@ -53,6 +53,7 @@ class Fit:
     picture: str | None = None
     device: str = "auto"
     precision: Any = "32-true"
+    chunk: int = 0
     save_every: int = 0
     progress: bool = False
 
@@ -296,6 +297,7 @@ def _trainer(request: Fit, run: Run | None = None) -> Trainer:
         run=run,
         device=request.device,
         precision=request.precision,
+        chunk=request.chunk,
         save_every=request.save_every if run is not None else 0,
         progress=request.progress,
     )

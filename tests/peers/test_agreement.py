@@ -4,10 +4,9 @@ import doctest
 import json
 from pathlib import Path
 
+import adapters
 import pytest
 import torch
-
-import adapters
 from adapters import case as case_module
 from adapters.case import Case, Difference
 

@@ -165,7 +165,7 @@ def test_what_fits_needs_nothing() -> None:
 def test_activations_that_do_not_fit_go_in_chunks() -> None:
     found = replace(BASE, batch_size=5000)
     first, *rest = found.advice()
-    assert "in_chunks, 256 rows): a step then needs" in first
+    assert "--chunk 256; in_chunks in code of your own): a step then needs" in first
     assert rest == [f"batch_size={found.largest_batch} is the largest that fits as things are"]
     assert found.largest_batch_in_chunks > 4 * found.largest_batch
     on_a_card = replace(found, device="cuda").advice()

@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 from counterpoint.multimodal.table import Table
 from counterpoint.multimodal.views import Standardise, batch_of, hide_views, measure_views
 from counterpoint.objectives import Embeddings, false_negatives
-from counterpoint.training import Batch, Clock, Method, SGDConfig
+from counterpoint.training import Batch, Clock, Method, SGDConfig, in_chunks
 
 SHORTEST = 1e-4  # shorter vectors have no direction: a row whose hidden units are all off gives 0, and no huge gradient
 
@@ -128,8 +128,8 @@ def measure(self: Method, data: Table) -> dict[str, Any]:
 
 
 def encode(self: Any, views: dict[str, Float[Tensor, "n _"]]) -> Encoded:
-    """Unit vectors of raw views."""
-    encoded: Encoded = self.encoders(views)
+    """Unit vectors of raw views; while training in chunks of rows if the Trainer says so."""
+    encoded: Encoded = in_chunks(self.encoders, views, self.chunk if self.training else 0)
     return encoded
 
 

@@ -1,10 +1,14 @@
 """How anything is trained: methods, phases, the one loop, runs."""
 
 from counterpoint.training.batch import Batch as Batch
+from counterpoint.training.chunks import in_chunks as in_chunks
 from counterpoint.training.clock import Clock as Clock
 from counterpoint.training.clock import rng as rng
 from counterpoint.training.config import MethodConfig as MethodConfig
 from counterpoint.training.config import SGDConfig as SGDConfig
+from counterpoint.training.memory import Momentum as Momentum
+from counterpoint.training.memory import Neighbours as Neighbours
+from counterpoint.training.memory import Queue as Queue
 from counterpoint.training.method import Method as Method
 from counterpoint.training.optim import Optim as Optim
 from counterpoint.training.phase import Keep as Keep

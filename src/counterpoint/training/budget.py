@@ -127,7 +127,7 @@ class Budget:
         chunked = self._in_chunks(self.batch_size)
         if self.dominant == "network" and chunked < 0.8 * self.at(self.batch_size):
             found.append(
-                f"run the network in chunks (counterpoint.training.chunks.in_chunks, {CHUNK} rows): a step then needs "
+                f"run the network in chunks (fit --chunk {CHUNK}; in_chunks in code of your own): a step then needs "
                 f"{_bytes(chunked)} and about a third more time"
             )
         if self.dominant == "loss" and self.loss.square:

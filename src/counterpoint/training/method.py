@@ -34,6 +34,8 @@ class Method(nn.Module):
     Data: ClassVar[type[Any]]
     judge: ClassVar[Callable[..., Any]]
     options: Any
+    chunk: int = 0
+    """Rows that encoders take at a time while training, set by the Trainer; 0: all."""
 
     def __init__(self, **options: Any) -> None:
         """Check and keep the options; nothing else. Raises `UserError` on a wrong one."""

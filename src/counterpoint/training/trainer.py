@@ -25,7 +25,8 @@ class Trainer:
     """Runs a method's phases in order, from where its run folder stands to the end.
 
     `device` is Fabric's accelerator ("auto", "cpu", "cuda", ...); `save_every` adds a checkpoint every so many steps to
-    the one after each epoch. Ranks come from the launcher (`counterpoint fit --ranks`, torchrun): no process starts
+    the one after each epoch. `chunk` lets encoders keep the activations of only so many rows at a time (gradient
+    cache, `in_chunks`; 0: all), for batches larger than memory. Ranks come from the launcher (`counterpoint fit --ranks`, torchrun): no process starts
     here.
     """
 
@@ -37,15 +38,18 @@ class Trainer:
         precision: Precision = "32-true",
         save_every: int = 0,
         progress: bool = True,
+        chunk: int = 0,
     ) -> None:
+        if chunk < 0:
+            raise UserError(f"chunk={chunk}: rows at a time, 0 for all")
         self.seed, self.run, self.device, self.precision = seed, run, device, precision
-        self.save_every, self.progress = save_every, progress
+        self.save_every, self.progress, self.chunk = save_every, progress, chunk
         self.dtype = torch.float64 if precision == "64-true" else None
         self.stopping = False
 
     def settings(self) -> dict[str, Any]:
         """What of the Trainer changes the numbers, for config.yaml."""
-        return {"seed": self.seed, "precision": self.precision}
+        return {"seed": self.seed, "precision": self.precision, "chunk": self.chunk}
 
     def fit(self, method: "Method", phases: Sequence[Phase], metrics: Metrics | None = None) -> None:
         """Train; `metrics` is called in eval mode after every epoch.
@@ -54,6 +58,7 @@ class Trainer:
         Ctrl-C, once the running step is finished and saved.
         """
         fabric = self._fabric()
+        method.chunk = self.chunk
         method.to(fabric.device, self.dtype)
         saved = self.run.restore(method) if self.run else None
         at = Position(**saved["at"]) if saved else Position()
