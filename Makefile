@@ -3,6 +3,7 @@ PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+PEERS := $(VENV)/peers
 RUN := runs/digits
 DATA := runs/digits.parquet
 VIEWS := view.fou=fou view.fac=fac view.kar=kar view.pix=pix view.zer=zer view.mor=mor
@@ -12,7 +13,7 @@ FIT := clip $(DATA) id=id $(VIEWS) $(OPTIONS) --label digit --picture pix:16x15
 CLAIMS := clip gated-symile
 RESULTS := src/counterpoint/results
 
-.PHONY: demo test test-all lint format bench claims docs
+.PHONY: demo test test-all lint format bench conformance claims docs
 
 demo: $(READY)
 	$(BIN)/python -m counterpoint.multimodal.digits $(DATA)
@@ -38,8 +39,15 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY)
+bench: $(READY) $(PEERS)
 	set -e; for script in gate large_table startup; do $(BIN)/python benchmarks/$$script.py; done
+	$(BIN)/python benchmarks/engine.py --large
+	$(MAKE) docs
+
+# A peer whose source package has no tests can be given as a source tree: make conformance CHECKOUTS="lightly=../lightly"
+conformance: $(READY) $(PEERS)
+	$(BIN)/python conformance/run.py $(CHECKOUTS:%=--checkout %)
+	$(MAKE) docs
 
 # Finished fits are kept in runs/claims, so a claim stopped half-way continues.
 claims: $(READY)
@@ -51,6 +59,12 @@ claims: $(READY)
 docs: $(READY)
 	$(BIN)/python tools/docs.py
 
+
+# lightly, open_clip and PyGCL without what they ask for (torchvision, dgl): only their loss files are loaded.
+$(PEERS): $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[peers]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps lightly open_clip_torch PyGCL
+	touch $(PEERS)
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -2,7 +2,8 @@
 
 `python tools/docs.py` writes them, `python tools/docs.py --check` names the pages that are stale and exits with 1.
 A part stands between `<!-- NAME:begin -->` and `<!-- NAME:end -->`; docs/claims.md is generated whole. Claims come from
-src/counterpoint/results/*.json, timings from benchmarks/results/*.json.
+src/counterpoint/results/*.json, timings from benchmarks/results/*.json, comparisons with other libraries from
+conformance/results.json.
 """
 
 import json
@@ -21,6 +22,9 @@ from counterpoint.options import Option, describe, reader_model
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMINGS = ROOT / "benchmarks" / "results"
+PEERS = ROOT / "conformance" / "results.json"
+PAGE_OF = {"engine": "docs/engine.md"}
+"""Timings with a page of their own, which the README sums up."""
 Result = Mapping[str, Any]
 
 
@@ -30,6 +34,8 @@ def pages(root: Path, results: Path, timings: Path) -> Iterator[tuple[Path, str]
     parts = {
         "README.md": {"status": status(found, timings)},
         "docs/index.md": {"methods": methods()},
+        "docs/engine.md": {"timings": engine_timings(timings / "engine.json")},
+        "docs/peers.md": compared(_json(PEERS)),
         "docs/cli.md": {"reader": reader(), "shared": option_table(describe(ViewsConfig)), "own": own_options()},
     }
     for row in catalog.OWN:
@@ -114,11 +120,63 @@ def status(results: Sequence[Result], timings: Path) -> str:
 
 
 def _timing_lines(record: Result) -> Iterator[list[str]]:
-    """The rows of a benchmark that have a goal, each with its first number."""
-    for row in record["rows"]:
-        if "goal" in row:
-            unit, value = next((name, value) for name, value in row.items() if isinstance(value, float))
-            yield [row["what"], f"{value:.3g} ({unit})", row["goal"], "yes" if row["met"] else "no"]
+    """The rows of a benchmark that have a goal, each with its first number; one line when they have a page."""
+    rows = [row for row in record["rows"] if "goal" in row]
+    if page := PAGE_OF.get(record.get("name", "")):
+        met = sum(row["met"] for row in rows)
+        yield [f"[{record['name']}]({page})", f"{met} of {len(rows)} goals", "all", "yes" if met == len(rows) else "no"]
+        return
+    for row in rows:
+        yield [row["what"], _measured(row), row["goal"], "yes" if row["met"] else "no"]
+
+
+def _measured(row: Result) -> str:
+    unit, value = next((name, value) for name, value in row.items() if isinstance(value, float))
+    return f"{value:.3g} ({unit})"
+
+
+def engine_timings(path: Path) -> str:
+    """Every row of the engine's benchmark, met or not, with what each side needed."""
+    if not path.exists():
+        return "Not measured yet."
+    record = _json(path)
+    lines = [
+        [row["what"], _measured(row), row["goal"], row["aim"], "yes" if row["met"] else "**no**", _sides(row)]
+        for row in record["rows"]
+    ]
+    machine, used = record["machine"], ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    shown = table(["What", "Measured", "Goal", "Aim", "Met", "Each side"], lines)
+    return f"{shown}\n\nMeasured on {record['date']}, {machine['cores']} cores ({machine['processor']}); {used}."
+
+
+def _sides(row: Result) -> str:
+    sides = [f"{name} {value:.3g} {unit}" for unit in ("ms", "mib") if isinstance(row.get(unit), Mapping)
+             for name, value in row[unit].items()]  # fmt: skip
+    return ", ".join(sides).replace("of_", "").replace("_", " ")
+
+
+# --- other libraries
+
+
+def compared(record: Result) -> dict[str, str]:
+    """What agrees, what does not, and how the peers' own tests went."""
+    same = [[r["peer"], r["what"], f"{r['value']:.0e}", f"{r['gradient']:.0e}"] for r in record["same"]]
+    differs = [[r["peer"], r["what"], r["ours"], r["theirs"], r["why"]] for r in record["differs"]]
+    suites = [[r["peer"], f"`{r['file']}`", _outcome(r)] for r in record["suites"]]
+    used = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    return {
+        "same": table(["Library", "What", "Value", "Gradient"], same),
+        "differs": table(["Library", "What", "Here", "There", "Why"], differs),
+        "suites": table(["Library", "Test file", "On our objective"], suites),
+        "versions": f"Compared on {record['date']} with {used}.",
+    }
+
+
+def _outcome(row: Result) -> str:
+    if "note" in row:
+        return str(row["note"])
+    failed = f"{len(row['failed'])} fail: {', '.join(row['failed'])}" if row["failed"] else "none fails"
+    return f"{row['passed']} pass, {failed}" + (f", {row['left_out']} left out" if row["left_out"] else "")
 
 
 def known_claims() -> list[str]:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,24 +11,26 @@ from safetensors.torch import load_file
 
 from counterpoint.objectives import gather, mean_over_ranks, rank, sum_over_ranks, world
 from counterpoint.objectives.ranks import sizes
-from objectives import processes
+from objectives import engine_cases, processes
 
 Outcomes = dict[str, dict[str, torch.Tensor]]
 
 
 @pytest.fixture(scope="module")
 def alone() -> Outcomes:
-    return processes.outcomes(slice(0, processes.N))
+    return processes.outcomes(slice(0, engine_cases.N))
 
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
     folder = tmp_path_factory.mktemp("ranks")
-    command = [sys.executable, processes.__file__]
+    command = [sys.executable, "-m", "objectives.processes"]
+    paths = [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+    environment = {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "PYTHONPATH": os.pathsep.join(paths)}
     running = [
         subprocess.Popen(
             [*command, str(rank), str(folder)],
-            env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
+            env={**os.environ, **environment},
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -42,13 +45,13 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor
     return load_file(folder / "found.safetensors")
 
 
-@pytest.mark.parametrize("shards", processes.SHARDS, ids=str)
+@pytest.mark.parametrize("shards", engine_cases.SHARDS, ids=str)
 @pytest.mark.parametrize("name", processes.OBJECTIVES)
 def test_ranks_equal_one_process(name: str, shards: tuple[int, ...], alone: Outcomes, together: dict) -> None:
     expected = alone[name]
-    assert expected["encoder"].any(), "an objective without a gradient would prove nothing"
+    assert expected["encoder"].any() or expected["table"].any(), "without a gradient nothing would be proved"
     found = {part: together[f"{shards} {name} {part}"] for part in expected}
-    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11)
 
 
 def test_one_process_is_free() -> None:

@@ -4,6 +4,7 @@ Not every peer ships its tests, so these hold by default what `make conformance`
 """
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -12,6 +13,13 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 CLASSES = torch.tensor([0, 0, 0, 1, 1, 2])
+
+
+def need(make: Callable[[], object]) -> None:
+    try:
+        make()
+    except ImportError as absent:
+        pytest.skip(str(absent))
 
 
 def points(n: int = 6, seed: int = 0) -> Tensor:
@@ -29,7 +37,7 @@ def same(found: Tensor, expected: Tensor, *inputs: Tensor) -> None:
 
 @pytest.mark.parametrize("temperature", [0.1, 1.0])
 def test_nt_xent_of_two_views_is_algorithm_1_of_simclr(temperature: float) -> None:
-    pytest.importorskip("lightly")
+    need(lightly.nt_xent_loss)
     a, b = points(seed=1), points(seed=2)
     both = torch.cat([a, b])
     s = logits(both, both, temperature)
@@ -99,7 +107,7 @@ def test_vicreg_is_its_code_written_out(weights: tuple[float, float, float], eps
 @pytest.mark.parametrize("rows", [(6, 6), (6, 3), (3, 6)])
 @pytest.mark.parametrize("negative_only", [False, True])
 def test_a_block_of_siglip_is_a_sum_over_pairs(rows: tuple[int, int], negative_only: bool) -> None:
-    pytest.importorskip("open_clip")
+    need(open_clip.siglip_loss)
     image, text = points(rows[0], seed=1), points(rows[1], seed=2)
     scale, bias = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (10.0, -10.0))
     expected = torch.zeros(())

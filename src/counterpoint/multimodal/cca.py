@@ -12,16 +12,15 @@ from torch.nn.functional import normalize
 from counterpoint.errors import UserError
 from counterpoint.evaluation.retrieval import ranks
 from counterpoint.multimodal import use
-from counterpoint.multimodal.assess import assess
 from counterpoint.multimodal.encoders import Encoded
-from counterpoint.multimodal.judge import cross_view
 from counterpoint.multimodal.linear import LinearConfig, Spectrum, ViewScalers, covariances, whole_rows
+from counterpoint.multimodal.space import Space
 from counterpoint.multimodal.table import Table
 from counterpoint.multimodal.views import batch_of, measure_views
 from counterpoint.training import Batch, Clock, Method, Phase, rng
 
 
-class RidgeCCA(Method):
+class RidgeCCA(Space, Method):
     """Canonical correlation analysis with a ridge, solved for every pair of views.
 
     Canonical variates are weighted by their correlation and compared by cosine. The ridge (as a share of a view's mean
@@ -41,10 +40,7 @@ class RidgeCCA(Method):
         ridges: tuple[float, ...] = Field((0.001, 0.01, 0.1, 1.0, 10.0), description="ridges tried")
         variates: tuple[int, ...] = Field((8, 16, 32, 64, 128), description="numbers of canonical variates tried")
 
-    Data = Table
-    judge, assess = staticmethod(cross_view), staticmethod(assess)
     options: Config
-    embed_views, retrieve, reliability = use.embed_views, use.retrieve, use.reliability
 
     def measure(self, data: Table) -> dict[str, Any]:
         """Width, scale and gaps of each view."""

@@ -8,16 +8,14 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from counterpoint.multimodal import encoders, use
-from counterpoint.multimodal.assess import assess
-from counterpoint.multimodal.encoders import Encoded, ViewEncoders, ViewsConfig
-from counterpoint.multimodal.judge import cross_view
-from counterpoint.multimodal.table import Table
-from counterpoint.objectives import Embeddings, LogScale, info_nce
+from counterpoint.multimodal import encoders
+from counterpoint.multimodal.encoders import Encoded, ViewsConfig
+from counterpoint.multimodal.space import LearnedSpace
+from counterpoint.objectives import Embeddings, info_nce
 from counterpoint.training import Batch, Clock, Method
 
 
-class CLIP(Method):
+class CLIP(LearnedSpace, Method):
     """Symmetric InfoNCE between every two views; a row's two descriptions attract, those of other rows repel.
 
     The pairs' losses are averaged (the gated-symile code) or summed (the symile code). Retrieval adds the cosines of
@@ -37,24 +35,13 @@ class CLIP(Method):
         temperature: float = Field(0.07, gt=0, description="initial temperature")
         learn_temperature: bool = Field(True, description="learn the temperature (scale capped at 100)")
 
-    Data = Table
-    judge, assess = staticmethod(cross_view), staticmethod(assess)
     options: Config
-    measure, encode, batch, after = encoders.measure, encoders.encode, encoders.batch, encoders.clamp_scale
-    embed, embed_views, retrieve, reliability, phases = (
-        use.embed,
-        use.embed_views,
-        use.retrieve,
-        use.reliability,
-        use.phases,
-    )
 
     def build(self, facts: dict[str, Any]) -> None:
         """One encoder per view and the temperature."""
-        self.encoders = ViewEncoders(self, facts["views"])
-        self.scale = LogScale(1 / self.options.temperature, maximum=max(100.0, 1 / self.options.temperature))
+        self.build_space(facts["views"])
+        self.build_temperature()
         self.scale.requires_grad_(self.options.learn_temperature)
-        use.allocate_references(self, dict.fromkeys(facts["views"], self.options.dim))
 
     def losses(self, batch: Batch, clock: Clock) -> dict[str, Float[Tensor, ""]]:
         """One symmetric InfoNCE per pair of views."""

@@ -8,11 +8,10 @@ from pydantic import Field
 from torch import Tensor
 
 from counterpoint.errors import UserError
-from counterpoint.multimodal import encoders, use
-from counterpoint.multimodal.assess import assess
-from counterpoint.multimodal.encoders import Encoded, ViewEncoders, ViewsConfig
+from counterpoint.multimodal import encoders
+from counterpoint.multimodal.encoders import Encoded, ViewsConfig
 from counterpoint.multimodal.gate import Gate, Neutral, Seek
-from counterpoint.multimodal.judge import cross_view
+from counterpoint.multimodal.space import LearnedSpace
 from counterpoint.multimodal.symile import product_scale
 from counterpoint.multimodal.table import Table
 from counterpoint.objectives import Embeddings, Relation, RowLoss, dense_nce, symile
@@ -30,7 +29,7 @@ class Side(NamedTuple):
     present: Bool[Tensor, " n"]
 
 
-class GatedSymile(Method):
+class GatedSymile(LearnedSpace, Method):
     """Symile whose views are drawn towards a neutral direction where a candidate finds them untrustworthy.
 
     For target t and candidate j, `g_m = normalize((1 - alpha) e_m + alpha (w e_m + (1 - w) v_m))` takes the place of
@@ -67,17 +66,7 @@ class GatedSymile(Method):
         sampled: int = Field(0, ge=0, description="candidates drawn per row with replacement; 0 takes all of the batch")
         log_scale: float = Field(0.0, description="initial logarithm of the learned scale")
 
-    Data = Table
-    judge, assess = staticmethod(cross_view), staticmethod(assess)
     options: Config
-    encode, batch, after = encoders.encode, encoders.batch, encoders.clamp_scale
-    embed, embed_views, retrieve, reliability, phases = (
-        use.embed,
-        use.embed_views,
-        use.retrieve,
-        use.reliability,
-        use.phases,
-    )
 
     def measure(self, data: Table) -> dict[str, Any]:
         """Width, scale and gaps of each view; raises `UserError` above 8 views."""
@@ -91,13 +80,12 @@ class GatedSymile(Method):
         """One encoder per view, the gate and the scale."""
         o = self.options
         self.names = list(facts["views"])
-        self.encoders = ViewEncoders(self, facts["views"])
+        self.build_space(facts["views"])
         with self.seeded("gate"):
             self.gate = Gate(
                 len(self.names), o.dim, o.gate_dim or o.dim, o.gate, o.activation, o.null, o.neutral, o.gamma
             )
         self.scale = product_scale(len(self.names), o.dim, o.log_scale)
-        use.allocate_references(self, dict.fromkeys(self.names, o.dim))
 
     def losses(self, batch: Batch, clock: Clock) -> dict[str, Float[Tensor, ""]]:
         """One contrast per target view, each weighted 1/M, among the rows that have it."""

@@ -11,16 +11,15 @@ from torch.nn.functional import normalize
 from counterpoint.errors import UserError
 from counterpoint.evaluation.retrieval import ranks
 from counterpoint.multimodal import use
-from counterpoint.multimodal.assess import assess
 from counterpoint.multimodal.encoders import Encoded
-from counterpoint.multimodal.judge import cross_view
 from counterpoint.multimodal.linear import LinearConfig, Spectrum, ViewScalers, covariances, whole_rows
+from counterpoint.multimodal.space import Space
 from counterpoint.multimodal.table import Table
 from counterpoint.multimodal.views import batch_of, measure_views
 from counterpoint.training import Batch, Clock, Method, Phase, rng
 
 
-class MCCA(Method):
+class MCCA(Space, Method):
     """The projections of all views whose sum of pairwise covariances is largest, with a ridge (the MAXVAR/SUMCOR
     family).
 
@@ -40,10 +39,8 @@ class MCCA(Method):
         ridges: tuple[float, ...] = Field((0.001, 0.01, 0.1, 1.0, 10.0), description="ridges tried")
         dims: tuple[int, ...] = Field((8, 16, 32, 64, 128), description="numbers of variates tried")
 
-    Data = Table
-    judge, assess = staticmethod(cross_view), staticmethod(assess)
     options: Config
-    embed, embed_views, retrieve, reliability = use.embed, use.embed_views, use.retrieve, use.reliability
+    embed = use.embed
 
     def measure(self, data: Table) -> dict[str, Any]:
         """Width, scale and gaps of each view."""

@@ -7,16 +7,14 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor
 
-from counterpoint.multimodal import encoders, use
-from counterpoint.multimodal.assess import assess
-from counterpoint.multimodal.encoders import Encoded, ViewEncoders, ViewsConfig
-from counterpoint.multimodal.judge import cross_view
-from counterpoint.multimodal.table import Table
+from counterpoint.multimodal import encoders
+from counterpoint.multimodal.encoders import Encoded, ViewsConfig
+from counterpoint.multimodal.space import LearnedSpace
 from counterpoint.objectives import Embeddings, LogScale, symile
 from counterpoint.training import Batch, Clock, Method
 
 
-class Symile(Method):
+class Symile(LearnedSpace, Method):
     """Contrast each view with the product of all others: sees dependence that no pair of views shows (XOR).
 
     The score of a tuple is `exp(log_scale) * dim^((M-1)/2) * sum_d prod_m e_m[d]`; the power of `dim` brings a product
@@ -38,23 +36,12 @@ class Symile(Method):
         negatives: Literal["n", "n_squared", "pair"] = Field("n", description="which tuples are negatives")
         log_scale: float = Field(0.0, description="initial logarithm of the learned scale")
 
-    Data = Table
-    judge, assess = staticmethod(cross_view), staticmethod(assess)
     options: Config
-    measure, encode, batch, after = encoders.measure, encoders.encode, encoders.batch, encoders.clamp_scale
-    embed, embed_views, retrieve, reliability, phases = (
-        use.embed,
-        use.embed_views,
-        use.retrieve,
-        use.reliability,
-        use.phases,
-    )
 
     def build(self, facts: dict[str, Any]) -> None:
         """One encoder per view and the scale."""
-        self.encoders = ViewEncoders(self, facts["views"])
+        self.build_space(facts["views"])
         self.scale = product_scale(len(facts["views"]), self.options.dim, self.options.log_scale)
-        use.allocate_references(self, dict.fromkeys(facts["views"], self.options.dim))
 
     def losses(self, batch: Batch, clock: Clock) -> dict[str, Float[Tensor, ""]]:
         """The Symile loss; with absent views each anchor is contrasted among the rows that have it."""

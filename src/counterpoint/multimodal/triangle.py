@@ -8,17 +8,15 @@ from pydantic import Field
 from torch import Tensor
 
 from counterpoint.errors import UserError
-from counterpoint.multimodal import encoders, use
-from counterpoint.multimodal.assess import assess
-from counterpoint.multimodal.encoders import Encoded, ViewEncoders, ViewsConfig
-from counterpoint.multimodal.judge import cross_view
+from counterpoint.multimodal import encoders
+from counterpoint.multimodal.encoders import Encoded, ViewsConfig
+from counterpoint.multimodal.space import LearnedSpace
 from counterpoint.multimodal.table import Table
 from counterpoint.multimodal.volumes import both_ways, triangle_score
-from counterpoint.objectives import LogScale
 from counterpoint.training import Batch, Clock, Method
 
 
-class TRIANGLE(Method):
+class TRIANGLE(LearnedSpace, Method):
     """Symmetric InfoNCE whose logits are minus the area of the triangle between a candidate and a row's two other
     views.
 
@@ -35,17 +33,7 @@ class TRIANGLE(Method):
 
         temperature: float = Field(0.07, gt=0, description="initial temperature, learned")
 
-    Data = Table
-    judge, assess = staticmethod(cross_view), staticmethod(assess)
     options: Config
-    encode, batch, after = encoders.encode, encoders.batch, encoders.clamp_scale
-    embed, embed_views, retrieve, reliability, phases = (
-        use.embed,
-        use.embed_views,
-        use.retrieve,
-        use.reliability,
-        use.phases,
-    )
 
     def measure(self, data: Table) -> dict[str, Any]:
         """Width, scale and gaps of each view; raises `UserError` unless there are three views."""
@@ -57,9 +45,8 @@ class TRIANGLE(Method):
 
     def build(self, facts: dict[str, Any]) -> None:
         """One encoder per view and the temperature."""
-        self.encoders = ViewEncoders(self, facts["views"])
-        self.scale = LogScale(1 / self.options.temperature, maximum=max(100.0, 1 / self.options.temperature))
-        use.allocate_references(self, dict.fromkeys(facts["views"], self.options.dim))
+        self.build_space(facts["views"])
+        self.build_temperature()
 
     def losses(self, batch: Batch, clock: Clock) -> dict[str, Float[Tensor, ""]]:
         """One symmetric contrast per anchor view."""

@@ -1,8 +1,6 @@
-"""The losses on statistics of the batch, for `processes`: as a script one of its three processes."""
+"""The losses on statistics of the batch, for `processes`."""
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -17,8 +15,7 @@ from counterpoint.objectives.regularisers import (
     vicreg,
 )
 from counterpoint.objectives.transport import sinkhorn, swav
-from objectives import processes
-from objectives.processes import Rows
+from objectives.engine_cases import Rows, generator
 
 
 def widened(rows: Rows) -> tuple[Tensor, Tensor]:
@@ -28,7 +25,7 @@ def widened(rows: Rows) -> tuple[Tensor, Tensor]:
 
 
 def stored(seed: int) -> Tensor:
-    return torch.randn(6, 4, generator=processes.generator(seed), dtype=torch.float64)
+    return torch.randn(6, 4, generator=generator(seed), dtype=torch.float64)
 
 
 def transported(r: Rows) -> Tensor:
@@ -55,7 +52,3 @@ OBJECTIVES: dict[str, Callable[[Rows], Tensor]] = {
     ).mean(),
     "sinkhorn": transported,
 }
-
-if __name__ == "__main__":
-    processes.OBJECTIVES = OBJECTIVES
-    processes.main(int(sys.argv[1]), Path(sys.argv[2]))

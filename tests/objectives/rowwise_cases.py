@@ -1,10 +1,7 @@
-"""The losses that see all keys of a query at once and those of many views, for `processes`: one of its three."""
+"""The losses that see all keys of a query at once and those of many views, for `processes`."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
-from importlib import import_module
-from pathlib import Path
 
 from torch import Tensor
 
@@ -14,8 +11,7 @@ from counterpoint.objectives.losses import MultiViewLoss
 from counterpoint.objectives.mining import contrastive_margin, multi_similarity, triplet
 from counterpoint.objectives.rowwise import rowwise
 from counterpoint.objectives.views import multi_view
-from objectives import processes
-from objectives.processes import Rows
+from objectives.engine_cases import Rows
 
 
 def classes(r: Rows, view: int) -> Embeddings:
@@ -84,8 +80,3 @@ OBJECTIVES: dict[str, Callable[[Rows], Tensor]] = {
     "multi_view, module": lambda r: MultiViewLoss(temperature=0.2)([r.a, r.b, r.c]),
     "false_negatives": estimated,
 }
-
-if __name__ == "__main__":
-    import_module("counterpoint.objectives.rowwise").BLOCK = 40
-    processes.OBJECTIVES = OBJECTIVES
-    processes.main(int(sys.argv[1]), Path(sys.argv[2]))
