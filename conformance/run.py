@@ -124,9 +124,8 @@ def run_suite(name: str, folder: Path, file: str) -> Row:
     """Replace what the file tests and run it, here and now."""
     for target, make in import_module(f"adapters.{name}").SUITES[file].items():
         module, _, attribute = target.rpartition(".")
-        if module not in sys.modules:
-            import_module(module)
-        setattr(sys.modules[module], attribute, make())
+        replacement = make()  # first: it may load the module without its package
+        setattr(import_module(module), attribute, replacement)
     count = Count()
     quiet = ["-q", "-p", "no:cacheprovider", "--noconftest", "--rootdir", str(folder), "-c", os.devnull, "-W", "ignore"]
     pytest.main([str(folder / file), *quiet], plugins=[count])

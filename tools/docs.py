@@ -160,7 +160,9 @@ def _sides(row: Result) -> str:
 
 def compared(record: Result) -> dict[str, str]:
     """What agrees, what does not, and how the peers' own tests went."""
-    same = [[r["peer"], r["what"], f"{r['value']:.0e}", f"{r['gradient']:.0e}"] for r in record["same"]]
+    same = [
+        [r["peer"], r["what"], *(f"{r[k]:.0e}" if r[k] else "0" for k in ("value", "gradient"))] for r in record["same"]
+    ]
     differs = [[r["peer"], r["what"], r["ours"], r["theirs"], r["why"]] for r in record["differs"]]
     suites = [[r["peer"], f"`{r['file']}`", _outcome(r)] for r in record["suites"]]
     used = ", ".join(f"{name} {version}" for name, version in record["versions"].items())

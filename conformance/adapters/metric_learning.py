@@ -134,8 +134,8 @@ def picked(loss: Any, similarity: Tensor, classes: Tensor) -> list[Tensor]:
     pairs: list[list[tuple[int, int]]] = [[], []]
     for i in range(len(similarity)):
         others = torch.tensor([j for j in range(len(similarity)) if j != i], dtype=torch.int64)
-        logits = similarity[i, others][None].detach().float().requires_grad_()
-        keys = labelled(torch.eye(len(others)), classes[others], first=1)
+        logits = similarity[i, others][None].detach().requires_grad_()
+        keys = labelled(torch.eye(len(others), dtype=logits.dtype), classes[others], first=1)
         value = loss(labelled(logits, classes[i : i + 1]), keys).value.sum()
         touched = others[torch.autograd.grad(value, logits)[0][0] != 0] if len(others) else others
         for j in touched.tolist():

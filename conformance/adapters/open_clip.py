@@ -2,12 +2,13 @@
 
 from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
 
 from adapters.case import TWO, Case, Difference, labelled, later, part_of, unit
-from counterpoint.objectives import clip, siglip
+from counterpoint.objectives import clip, siglip, streamed
 
 PEER = "open_clip_torch"
 SCALED = (*TWO, ())
@@ -30,7 +31,7 @@ def ours_siglip(image: Tensor, text: Tensor, scale: Tensor, bias: Tensor) -> Ten
 
 
 def siglip_loss() -> type:
-    """Their `SigLipLoss` with our loss of a pair of blocks, whatever the chunk size: ours is always in tiles."""
+    """Their `SigLipLoss` with our loss of a pair of blocks, in tiles of the chunk size where one is given."""
     theirs: Any = module().SigLipLoss
 
     class SigLipLoss(theirs):
@@ -38,6 +39,7 @@ def siglip_loss() -> type:
 
         def __init__(self, *args: Any, chunk_size: int = 0, **options: Any) -> None:
             super().__init__(*args, **options)
+            self.chunk_size = chunk_size
 
         def _loss(
             self, image: Tensor, text: Tensor, scale: Tensor, bias: Tensor | None = None, negative_only: bool = False
@@ -46,7 +48,9 @@ def siglip_loss() -> type:
             row = torch.arange(max(len(image), len(text)))
             one = labelled(image, row[: len(image)])
             other = labelled(text, None if negative_only else row[: len(text)], first=len(image))
-            return siglip(one, other, scale=scale, bias=bias).value.sum() / len(image)
+            tile, whole = (self.chunk_size, 0) if self.chunk_size else (streamed.TILE, streamed.WHOLE)
+            with patch.object(streamed, "TILE", tile), patch.object(streamed, "WHOLE", whole):
+                return siglip(one, other, scale=scale, bias=bias).value.sum() / len(image)
 
     return SigLipLoss
 

@@ -1,5 +1,6 @@
 """sentence-transformers; its losses are asked for their loss of embeddings, so no model is needed."""
 
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -17,10 +18,13 @@ EVERY = ("query_to_doc", "query_to_query", "doc_to_query", "doc_to_doc")
 def theirs(scale: float = 20.0, **options: Any) -> Scalar:
     """`MultipleNegativesRankingLoss` of queries, their documents and perhaps hard negatives."""
 
-    def loss(*embeddings: Tensor) -> Tensor:
+    @cache
+    def made() -> Any:
         losses = import_module("sentence_transformers.sentence_transformer.losses")
-        made = losses.MultipleNegativesRankingLoss(None, scale=scale, **options)
-        found: Tensor = made.compute_loss_from_embeddings(list(embeddings), torch.empty(0))
+        return losses.MultipleNegativesRankingLoss(None, scale=scale, **options)
+
+    def loss(*embeddings: Tensor) -> Tensor:
+        found: Tensor = made().compute_loss_from_embeddings(list(embeddings), torch.empty(0))
         return found
 
     return loss
