@@ -13,6 +13,7 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     if request.param != "whole":
         monkeypatch.setattr(streamed, "TILE", 3)
         monkeypatch.setattr(streamed, "WHOLE", 0)
+        monkeypatch.setattr(streamed, "SMALL", 0)
     if "compared" in request.param:
         monkeypatch.setattr(select, "FEW", -1)
         monkeypatch.setattr(select, "FEW_POSITIVES", -1)

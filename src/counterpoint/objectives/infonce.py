@@ -8,10 +8,21 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from counterpoint.objectives import streamed
 from counterpoint.objectives.engine import Comparison, Temperature, against, log_mass
 from counterpoint.objectives.ranks import world
-from counterpoint.objectives.relation import Embeddings, Ids, Itself, Keys, Queries, RowLoss, paired, stacked
-from counterpoint.objectives.streamed import masses_over_own
+from counterpoint.objectives.relation import (
+    Embeddings,
+    Ids,
+    Itself,
+    Keys,
+    Queries,
+    Relation,
+    RowLoss,
+    paired,
+    stacked,
+)
+from counterpoint.objectives.streamed import masses_over_own, own_share
 
 
 def info_nce(
@@ -35,6 +46,9 @@ def info_nce(
     tensor(0.0001)
     """
     left, right = paired(queries, keys)
+    if not symmetric and over == "all" and not also and _few(left, right, temperature, itself):
+        value = own_share(left.vectors, right.vectors, 1 / temperature)
+        return RowLoss(value, torch.ones_like(value, dtype=torch.bool), skips=False)
     forth = Comparison.of(left, right, temperature, itself)
     if over == "all" and not also and forth.paired_off:
         value, finite = masses_over_own(forth.rows, forth.columns, both=symmetric)
@@ -158,3 +172,19 @@ def _hard_mass(
     elif hard.ids.within is not None and ids.within is None:
         ids = replace(ids, within=ids.row)
     return log_mass(replace(queries, ids=ids), hard, temperature=temperature, over="negatives")
+
+
+def _few(left: Embeddings, right: Embeddings, temperature: Temperature, itself: Itself) -> bool:
+    """Whether the pairs are few, plain and of one precision, so that a dense softmax is the quickest."""
+    a, b = left.vectors, right.vectors
+    return (
+        world() == 1
+        and 1 < a.shape[0] == b.shape[0]
+        and a.shape[0] ** 2 <= streamed.SMALL
+        and not isinstance(temperature, Tensor)
+        and temperature > 0
+        and a.dtype == b.dtype
+        and a.dtype in (torch.float32, torch.float64)
+        and a is not b
+        and Relation(left.ids, right.ids, itself).diagonal
+    )

@@ -11,7 +11,7 @@ A pair (query, key) is, in this order:
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -138,8 +138,14 @@ def as_embeddings(vectors: Queries) -> Embeddings:
     """
     if isinstance(vectors, Embeddings):
         return vectors
-    row = torch.arange(len(vectors), device=vectors.device) + (rank() << 40)
-    return Embeddings(vectors, Ids(row=row, positive=row))
+    return Embeddings(vectors, _by_position(len(vectors), rank(), vectors.device))
+
+
+@lru_cache(maxsize=16)
+def _by_position(n: int, rank: int, device: torch.device) -> Ids:
+    """The ids of a plain tensor; kept, since the next batch of a training run is as long."""
+    row = torch.arange(n, device=device) + (rank << 40)
+    return Ids(row=row, positive=row)
 
 
 def paired(queries: Queries, keys: Keys) -> tuple[Embeddings, Embeddings]:

@@ -38,11 +38,14 @@ def siglip(
     if found is None:
         offset = _side(columns, bias, None)
         value = value + _softplus_sums(-rows, columns, -offset, select(relation, "positives"))
+        with torch.no_grad():
+            wanted = sides.attraction()[1] > 0
     else:
         i, j = found
+        wanted = torch.zeros(len(rows), dtype=torch.bool, device=rows.device).index_fill(0, i, True)
         logits = (rows[i] * columns[j]).sum(1) + bias
         value = value.index_add(0, i, -F.logsigmoid(logits))
-    return RowLoss(value, relation.has_negative() | (sides.attraction()[1] > 0))
+    return RowLoss(value, relation.has_negative() | wanted)
 
 
 def _side(columns: Float[Tensor, "m d"], bias: float | Tensor, weight: Tensor | None) -> Float[Tensor, "m 1"]:

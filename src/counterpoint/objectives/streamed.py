@@ -24,6 +24,8 @@ from torch.autograd.function import once_differentiable
 
 from counterpoint.objectives.select import Selection
 
+SMALL = 2**18
+"""Logits up to which one direction is a fused log-softmax: 512 x 512."""
 TILE = 1024
 """Rows and columns of a tile."""
 WHOLE = 2**22
@@ -90,6 +92,41 @@ def masses_over_own(
     return value, finite
 
 
+def own_share(rows: Float[Tensor, "n d"], columns: Float[Tensor, "n d"], scale: float = 1.0) -> Float[Tensor, " n"]:
+    """-log of the share that the pair (i, i) has in the sum of row i: `masses_over_own` of few rows, quicker.
+
+    >>> own_share(torch.eye(2), torch.eye(2))
+    tensor([0.3133, 0.3133])
+    """
+    value: Tensor = _OwnShare.apply(rows, columns, scale)  # type: ignore[no-untyped-call]
+    return value
+
+
+class _OwnShare(torch.autograd.Function):
+    """One fused log-softmax of a matrix that is small enough to be held."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, columns: Tensor, scale: float) -> Tensor:
+        logits = rows.new_empty(rows.shape[0], rows.shape[0])
+        shares = torch.addmm(logits, rows, columns.T, beta=0, alpha=scale, out=logits).log_softmax(1)
+        ctx.save_for_backward(rows, columns, shares)
+        ctx.scale = scale
+        return -shares.diagonal()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        rows, columns, shares = ctx.saved_tensors
+        gradient = gradient * ctx.scale
+        flow = shares.exp().mul_(gradient[:, None])
+        flow.diagonal().sub_(gradient)
+        return (
+            torch.mm(flow, columns, out=torch.empty_like(rows)) if ctx.needs_input_grad[0] else None,
+            torch.mm(flow.T, rows, out=torch.empty_like(columns)) if ctx.needs_input_grad[1] else None,
+            None,
+        )
+
+
 @dataclass
 class Sheet:
     """The matrix of logits, of which one tile exists at a time."""
@@ -147,10 +184,14 @@ class Sheet:
             if d_columns is not None:
                 part(d_columns, j).add_(torch.mm(low.T, part(rows, i)))
             return
-        if d_rows is not None:
-            part(d_rows, i).addmm_(flow, part(self.columns, j))
-        if d_columns is not None:
-            part(d_columns, j).addmm_(flow.T, part(self.rows, i))
+        for found, left, right, k in (
+            (d_rows, flow, part(self.columns, j), i),
+            (d_columns, flow.T, part(self.rows, i), j),
+        ):
+            if found is not None and self.whole:
+                torch.mm(left, right, out=found)
+            elif found is not None:
+                part(found, k).addmm_(left, right)
 
     def memory(self, use: str, i: slice, j: slice) -> Tensor:
         """Memory the size of a tile, the same for every tile of one use."""
