@@ -13,7 +13,7 @@ from counterpoint import catalog, jobs
 from counterpoint.cli import main
 from small import QUICK, write_rows
 
-COMMANDS = ("list", "fit", "plan", "evaluate", "embed", "retrieve", "verify", "report")
+COMMANDS = ("list", "fit", "plan", "evaluate", "embed", "retrieve", "verify", "report", "index", "search", "recommend")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -36,6 +36,7 @@ def pages(root: Path, results: Path, timings: Path) -> Iterator[tuple[Path, str]
         "docs/index.md": {"methods": methods()},
         "docs/engine.md": {"timings": engine_timings(timings / "engine.json")},
         "docs/peers.md": compared(_json(PEERS)),
+        "docs/text.md": {"reader": option_table(describe(reader_model(catalog.row("contrast").reader())))},
         "docs/cli.md": {"reader": reader(), "shared": option_table(describe(ViewsConfig)), "own": own_options()},
     }
     for row in catalog.OWN:

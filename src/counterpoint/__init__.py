@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from counterpoint.multimodal.table import View as View
     from counterpoint.multimodal.table import read_table as read_table
     from counterpoint.multimodal.triangle import TRIANGLE as TRIANGLE
+    from counterpoint.serving.embeddings import as_embeddings as as_embeddings
+    from counterpoint.serving.sklearn import as_sklearn as as_sklearn
+    from counterpoint.text.contrast import Contrast as Contrast
+    from counterpoint.text.encoder import TextEncoder as TextEncoder
+    from counterpoint.text.pairs import Pairs as Pairs
     from counterpoint.training import Batch as Batch
     from counterpoint.training import Clock as Clock
     from counterpoint.training import Keep as Keep
@@ -45,6 +50,11 @@ _HOMES = {
     "counterpoint.multimodal.symile": ("Symile",),
     "counterpoint.multimodal.table": ("Table", "View", "read_table"),
     "counterpoint.multimodal.triangle": ("TRIANGLE",),
+    "counterpoint.serving.embeddings": ("as_embeddings",),
+    "counterpoint.serving.sklearn": ("as_sklearn",),
+    "counterpoint.text.contrast": ("Contrast",),
+    "counterpoint.text.encoder": ("TextEncoder",),
+    "counterpoint.text.pairs": ("Pairs",),
     "counterpoint.training": (
         *("Batch", "Clock", "Keep", "Method", "MethodConfig", "Optim", "Phase", "Run", "SGDConfig", "Trainer"),
         *("load", "rng"),

@@ -134,6 +134,17 @@ OWN = (
         status="baseline",
         against=None,
     ),
+    Row(
+        name="contrast",
+        target="counterpoint.text.contrast:Contrast",
+        wing="text",
+        data="counterpoint.text.pairs:Pairs",
+        paper="arXiv 1705.00652",
+        status="exact",
+        claim="counterpoint.text.claims:CONTRAST",
+        extra="text",
+        summary="a pretrained text encoder fine-tuned on texts that belong together",
+    ),
 )
 
 

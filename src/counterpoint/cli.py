@@ -1,6 +1,5 @@
 """The command line: each command reads its arguments, calls `jobs` and prints; torch is imported only there."""
 
-import json
 import os
 import shlex
 import sys
@@ -11,7 +10,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from counterpoint import catalog, launch
+from counterpoint import catalog, cli_use, launch
+from counterpoint.console import AsJson, Quiet, RunFolder, cell, lively, names, print_json, print_table, remark
 from counterpoint.errors import UserError
 
 app = typer.Typer(
@@ -21,10 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder that fit wrote.")]
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="A table: CSV, TSV, Parquet, Arrow or npz.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars and no remarks.")]
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to compute.")]
 Precision = Annotated[Literal["32-true", "bf16-mixed"], typer.Option(help="How numbers are kept.")]
 
@@ -65,11 +62,11 @@ def list_methods(
         for row in catalog.rows().values()
     ]
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         columns = ("name", "wing", "data", "status", "paper", "verdict", "summary")
         shown = [{**row, "verdict": row["verdict"] or ("not run" if row["claim"] else "no claim")} for row in found]
-        _print_table(columns, [[str(row[name]) for name in columns] for row in shown])
+        print_table(columns, [[str(row[name]) for name in columns] for row in shown])
 
 
 @app.command()
@@ -95,6 +92,9 @@ def fit(
     precision: Precision = "32-true",
     chunk: Annotated[int, typer.Option(min=0, help="Rows an encoder takes at a time, to save memory; 0: all.")] = 0,
     save_every: Annotated[int, typer.Option(min=0, help="Steps between checkpoints within an epoch.")] = 0,
+    track: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Log to tensorboard or mlflow; may be given twice.")
+    ] = None,
     ranks: Annotated[int, typer.Option(min=1, help="Local processes that share the work.")] = 1,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -123,9 +123,10 @@ def fit(
         precision=precision,
         chunk=chunk,
         save_every=save_every,
-        progress=_lively(quiet),
+        progress=lively(quiet),
+        track=track or (),
     )
-    result = jobs.fit(request, say=_remark(quiet))
+    result = jobs.fit(request, say=remark(quiet))
     if launch.is_first():
         _show_result(result, as_json)
 
@@ -147,9 +148,9 @@ def plan(
     """Say what a fit will need in memory and time, and what to switch on; trains nothing."""
     from counterpoint import jobs
 
-    found = jobs.plan(method, data, options or [], split, device, precision, say=_remark(quiet))
+    found = jobs.plan(method, data, options or [], split, device, precision, say=remark(quiet))
     if as_json:
-        _print_json(found.as_json())
+        print_json(found.as_json())
     else:
         typer.echo("\n".join(found.words()))
 
@@ -159,7 +160,7 @@ def evaluate(run: RunFolder, data: Data, as_json: AsJson = False, quiet: Quiet =
     """Judge a fitted run on a table."""
     from counterpoint import jobs
 
-    _show_result(jobs.evaluate(run, data, say=_remark(quiet)), as_json)
+    _show_result(jobs.evaluate(run, data, say=remark(quiet)), as_json)
 
 
 @app.command()
@@ -172,10 +173,11 @@ def embed(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write each row's joint vector and one vector per view."""
+    """Write each row's joint vector and one vector per view; when stopped, goes on where it was."""
     from counterpoint import jobs
 
-    written = jobs.embed(run, data, output, _names(given) if given is not None else None, say=_remark(quiet))
+    views = names(given) if given is not None else None
+    written = jobs.embed(run, data, output, views, progress=lively(quiet), say=remark(quiet))
     typer.echo(str(written))
 
 
@@ -195,16 +197,16 @@ def retrieve(
     """Find one view of each row from other views of it."""
     from counterpoint import jobs
 
-    found = jobs.retrieve(run, target, _names(given), rows, candidates, k, say=_remark(quiet))
+    found = jobs.retrieve(run, target, names(given), rows, candidates, k, say=remark(quiet))
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         lines = [
             [str(query["id"]), str(place), str(hit["id"]), f"{hit['score']:.4f}"]
             for query in found
             for place, hit in enumerate(query["found"], start=1)
         ]
-        _print_table(("row", "rank", f"{target} of", "score"), lines)
+        print_table(("row", "rank", f"{target} of", "score"), lines)
 
 
 @app.command()
@@ -219,14 +221,14 @@ def verify(
     """Run what a method's paper claims, and say whether it holds."""
     from counterpoint import jobs
 
-    results = jobs.verify(method, quick=quick, workers=workers, out=out, progress=_lively(quiet))
+    results = jobs.verify(method, quick=quick, workers=workers, out=out, progress=lively(quiet))
     if as_json:
-        _print_json(results)
+        print_json(results)
         return
     columns = ("prediction", "value", "low", "high", "verdict")
     for result in results:
         typer.echo(f"{result['name']}: {result['verdict']}")
-        _print_table(columns, [[_cell(line.get(name)) for name in columns] for line in result["predictions"]])
+        print_table(columns, [[cell(line.get(name)) for name in columns] for line in result["predictions"]])
 
 
 @app.command()
@@ -244,68 +246,40 @@ def _list_options(name: str, as_json: bool) -> None:
     reader = list(options.describe(options.reader_model(row.reader())))
     own = list(options.describe(row.load().Config))
     if as_json:
-        _print_json({"reader": [asdict(option) for option in reader], "method": [asdict(option) for option in own]})
+        print_json({"reader": [asdict(option) for option in reader], "method": [asdict(option) for option in own]})
         return
     typer.echo(f"{row.name}: {row.summary} ({row.paper}, {row.status})")
     for title, described in ((f"reader of {row.data.partition(':')[2]}", reader), ("method", own)):
         lines = [[option.name, option.default, option.kind, option.about] for option in described]
-        _print_table((f"option of the {title}", "default", "values", "meaning"), lines)
+        print_table((f"option of the {title}", "default", "values", "meaning"), lines)
+
+
+app.add_typer(cli_use.app)
 
 
 def _show_result(result: Mapping[str, Any], as_json: bool) -> None:
     """Measures with their intervals; beside them those of the baseline, when there is one."""
     if as_json:
-        _print_json(result)
+        print_json(result)
         return
     against = result.get("against") or {}
     columns = ["measure", result["method"], "95 % interval"]
     columns += [against["name"], "difference", "95 % interval"] if against else []
     lines = []
     for name, value in result["measures"].items():
-        line = [name, _cell(value["value"]), _interval(value)]
+        line = [name, cell(value["value"]), _interval(value)]
         if against:
             difference = against["difference"].get(name, {})
-            line += [_cell(against["measures"].get(name, {}).get("value")), _cell(difference.get("value"))]
+            line += [cell(against["measures"].get(name, {}).get("value")), cell(difference.get("value"))]
             line += [_interval(difference)]
         lines.append(line)
-    _print_table(columns, lines)
+    print_table(columns, lines)
     if result.get("report"):
         typer.echo(f"report: {result['report']}")
 
 
-def _print_table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
-    """Aligned columns under a bold head; plain in a pipe."""
-    widths = [max(map(len, column)) for column in zip(columns, *lines, strict=True)]
-    for number, line in enumerate([columns, *lines]):
-        text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        typer.echo(typer.style(text, bold=True) if number == 0 else text)
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False))
-
-
-def _cell(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
-
-
 def _interval(value: Mapping[str, Any]) -> str:
     return f"{value['low']:.4g} to {value['high']:.4g}" if value.get("low") is not None else ""
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _lively(quiet: bool) -> bool:
-    """Whether progress bars are wanted: a person watches, and did not ask for quiet."""
-    return not quiet and sys.stderr.isatty() and launch.is_first()
-
-
-def _remark(quiet: bool) -> Any:
-    """Say something to the person beside the results: on stderr, unless quiet or not the first of several ranks."""
-    silent = quiet or not launch.is_first()
-    return (lambda text: None) if silent else (lambda text: typer.echo(text, err=True))
 
 
 def _complain(text: str, code: int) -> int:

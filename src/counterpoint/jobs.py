@@ -23,6 +23,7 @@ from counterpoint.evaluation.significance import Interval, bootstrap, summary_wi
 from counterpoint.files import atomic_path, write_json, write_text
 from counterpoint.training import Method, Run, Trainer, budget, load
 from counterpoint.training.budget import Budget
+from counterpoint.training.progress import Progress
 
 Say = Callable[[str], None]
 PARTS = ("train", "validation", "test")
@@ -37,7 +38,8 @@ class Fit:
     """One fit: a method of the catalog, a data file, `key=value` options for both, and where the run folder goes.
 
     `split` gives shares, "train=.6,validation=.2,test=.2"; a part with a file of its own (`validation`, `test`) is not
-    split off. `label` names a column of classes to probe the vectors with; `picture` a view to show, "pix:16x15".
+    split off. `label` names a column of classes to probe the vectors with; `picture` a view to show, "pix:16x15";
+    `track` experiment trackers ("tensorboard", "mlflow").
     """
 
     method: str
@@ -56,6 +58,7 @@ class Fit:
     chunk: int = 0
     save_every: int = 0
     progress: bool = False
+    track: Sequence[str] = ()
 
 
 def fit(request: Fit, say: Say = silent) -> dict[str, Any]:
@@ -76,7 +79,7 @@ def fit(request: Fit, say: Say = silent) -> dict[str, Any]:
     parts = _parts(request, table, lambda path: row.reader().read(path, **stored))
     picture = _picture(request.picture, table)
     _known_column(request.label, table)
-    about = {
+    description = {
         "source": str(request.data),
         "reader": stored,
         "split": request.split,
@@ -84,14 +87,14 @@ def fit(request: Fit, say: Say = silent) -> dict[str, Any]:
         "rows": {name: len(part) for name, part in parts.items()},
         "display": {"label": request.label, "picture": request.picture},
     }
-    run = Run(request.out, data=about, resume=request.resume)
+    run = Run(request.out, data=description, resume=request.resume)
     with launch.group():
         method.fit(parts["train"], parts.get("validation"), _trainer(request, run))
     if not launch.is_first():
         return {}
     evaluation = _judge(row, method, baseline, parts, request)
     write_json(run.folder / "evaluation.json", evaluation)
-    vectors.write_vectors(run.folder / "embeddings.parquet", method, parts.items())
+    vectors.write_vectors(run.folder / "embeddings.parquet", method, parts.items(), about(run))
     if picture is not None:
         _write_pictures(run.folder / "display.parquet", parts.values(), *picture)
     write_text(run.folder / "README.md", model_card(row, run.config(), evaluation))
@@ -120,18 +123,30 @@ def plan(
 def evaluate(run: Path, data: Path, say: Say = silent) -> dict[str, Any]:
     """Judge a fitted run on a file of other rows, with the views it was fitted on."""
     method = load(run)
-    table = _read_for(Run(run), data, judged=True)
+    table = read_for(Run(run), data, judged=True)
     _introduce(table, say)
     outcome = type(method).judge(method, table)
     return {"method": method.name, "rows": len(outcome.ids), "measures": _measures(outcome)}
 
 
-def embed(run: Path, data: Path, output: Path, given: Sequence[str] | None = None, say: Say = silent) -> Path:
-    """Write the vectors of other rows to a Parquet file; `given` names the views to use, default all of the run."""
+def embed(
+    run: Path,
+    data: Path,
+    output: Path,
+    given: Sequence[str] | None = None,
+    progress: bool = False,
+    say: Say = silent,
+) -> Path:
+    """Write the vectors of other rows to a Parquet file; `given` names the views to use, default all of the run.
+
+    A process that was stopped is taken up where it was, while run, data and views are the same.
+    """
     method = load(run)
-    table = _read_for(Run(run), data, given)
+    table = read_for(Run(run), data, given)
     _introduce(table, say)
-    vectors.write_vectors(output, method, [(None, table)])
+    origin = about(Run(run)) | {"data": table.fingerprint(), "given": json.dumps(given)}
+    with Progress("embed", len(table), on=progress) as bar:
+        vectors.resume_vectors(output, method, table, origin, bar.update)
     return output
 
 
@@ -152,17 +167,19 @@ def retrieve(
     from counterpoint.multimodal.use import check_views
 
     method: Any = load(run)
+    if not hasattr(method, "retrieve"):
+        raise UserError(f"{method.name} finds no views from others; use: counterpoint embed, index and search")
     check_views(method, target, given)
-    queries = _read_for(Run(run), rows, given)
+    queries = read_for(Run(run), rows, given)
     if candidates is not None:
-        found = method.retrieve(queries, target, given, _read_for(Run(run), candidates, [target]), k)
+        found = method.retrieve(queries, target, given, read_for(Run(run), candidates, [target]), k)
     else:
         ids, encoded = _own_rows(run, target)
         found = method.retrieve(queries, target, given, encoded, k, ids=ids)
     return [
         {
-            "id": _plain(query),
-            "found": [{"id": _plain(i), "score": s} for i, s in zip(ids, scores.tolist(), strict=True)],
+            "id": plain(query),
+            "found": [{"id": plain(i), "score": s} for i, s in zip(ids, scores.tolist(), strict=True)],
         }
         for query, ids, scores in zip(queries.ids, found.ids, found.scores, strict=True)
     ]
@@ -208,7 +225,7 @@ def _introduce(table: Any, say: Say) -> None:
     say(f"{table.source}: {len(table)} rows")
     for view in table.schema():
         holes = f", {100 * view['missing']:.1f} % missing" if view["missing"] else ""
-        shape = f"{view['kind']}, {view['width']} wide, {view['rows']} rows{holes}"
+        shape = f"{view['kind']}, {view['width']} {view.get('unit', 'wide')}, {view['rows']} rows{holes}"
         say(f"  view {view['view']}: {shape} ({view['columns']})")
     for text in table.warnings():
         say(text if text in table.notes else f"warning: {text}")
@@ -219,7 +236,12 @@ def _reader_options(table: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     return {**given, "view": {name: list(view.columns) for name, view in table.views.items()}}
 
 
-def _read_for(run: Run, path: Path, views: Sequence[str] | None = None, judged: bool = False) -> Any:
+def about(run: Run) -> dict[str, str]:
+    """What a file of vectors says about where they come from."""
+    return {"run": str(run.folder), "weights": run.fingerprint()}
+
+
+def read_for(run: Run, path: Path, views: Sequence[str] | None = None, judged: bool = False) -> Any:
     """Read a file as the run's data were read, some views only when named; only what is judged needs its groups."""
     config = run.config()
     stored = dict((config.get("data") or {}).get("reader") or {})
@@ -292,6 +314,8 @@ def _known_column(name: str | None, table: Any) -> None:
 
 
 def _trainer(request: Fit, run: Run | None = None) -> Trainer:
+    from counterpoint.training.trackers import tracker
+
     return Trainer(
         seed=request.seed,
         run=run,
@@ -300,6 +324,7 @@ def _trainer(request: Fit, run: Run | None = None) -> Trainer:
         chunk=request.chunk,
         save_every=request.save_every if run is not None else 0,
         progress=request.progress,
+        trackers=[tracker(name, run.folder) for name in request.track] if run is not None else (),
     )
 
 
@@ -373,6 +398,6 @@ def _write_pictures(path: Path, tables: Any, view: str, shape: tuple[int, int]) 
         pq.write_table(pa.concat_tables(blocks), temporary)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A number or text of numpy as Python's own, for JSON."""
     return value.item() if isinstance(value, np.generic) else value

@@ -115,6 +115,19 @@ def divide(pairs: Sequence[str], reader: Any, config: "type[BaseModel]") -> tupl
     return parse(reading, of_reader), parse(fitting, config)
 
 
+def flat(tree: Mapping[str, Any], prefix: str = "", separator: str = ".") -> Iterator[tuple[str, Any]]:
+    """Every value of nested mappings under its joined name.
+
+    >>> list(flat({"optim": {"lr": 0.1}, "groups": {}}))
+    [('optim.lr', 0.1), ('groups', {})]
+    """
+    for name, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from flat(value, f"{prefix}{name}{separator}", separator)
+        else:
+            yield prefix + name, value
+
+
 @dataclass(frozen=True)
 class Option:
     """One option as shown to a user."""

@@ -1,6 +1,9 @@
 """Vectors of rows as a Parquet file: id, split, `joint`, `view:<name>` (null for a row without it), other columns."""
 
-from collections.abc import Iterable, Iterator
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +19,53 @@ ROWS = 65_536
 """Rows embedded and written at a time."""
 VIEW = "view:"
 OWN = ("id", "split", "joint")
+ABOUT = b"counterpoint"
 
 
-def write_vectors(path: Path, method: Any, parts: Iterable[tuple[str | None, Any]]) -> None:
+def write_vectors(
+    path: Path,
+    method: Any,
+    parts: Iterable[tuple[str | None, Any]],
+    about: Mapping[str, str] | None = None,
+    watch: Callable[[int], None] = lambda rows: None,
+) -> None:
     """Embed tables, each named by its split (None: not named), and write them to one file, atomically.
 
-    Memory is bounded by `ROWS`. `method` has `embed`, and `embed_views` when it has vectors per view.
+    Memory is bounded by `ROWS`. `method` has `embed`, or `embed_views` and `joint` when it has vectors per view.
+    `about` is kept in the file (`read_about`); `watch` is told how many rows are done.
     """
-    with atomic_path(path) as temporary:
-        writer = None
-        try:
-            for split, table in parts:
-                for block in _blocks(table):
-                    rows = _rows(method, block, split)
-                    writer = writer or pq.ParquetWriter(temporary, rows.schema)
-                    writer.write_table(rows.cast(writer.schema))
-        finally:
-            if writer is not None:
-                writer.close()
+    blocks = (_rows(method, block, split) for split, table in parts for block in _blocks(table))
+    write_tables(path, blocks, about or {}, watch)
+
+
+def resume_vectors(
+    path: Path, method: Any, table: Any, about: Mapping[str, str], watch: Callable[[int], None] = lambda rows: None
+) -> None:
+    """Embed one table as `write_vectors` does, going on where an earlier process was stopped.
+
+    Finished blocks wait in a folder beside the file, named by `about`, which must say what the vectors depend on: those
+    of another run or other data are not taken. The folder is removed when the file is whole.
+    """
+    key = hashlib.blake2b(repr(sorted(about.items())).encode(), digest_size=8).hexdigest()
+    folder = path.with_name(f".{path.name}.{key}.parts")
+
+    def blocks() -> Iterator[pa.Table]:
+        for number, block in enumerate(_blocks(table)):
+            part = folder / f"{number}.parquet"
+            if not part.exists():
+                with atomic_path(part) as temporary:
+                    pq.write_table(_rows(method, block, None), temporary)
+            yield pq.read_table(part)
+
+    write_tables(path, blocks(), about, watch)
+    for left in path.parent.glob(f".{path.name}.*.parts"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def read_about(path: Path) -> dict[str, str]:
+    """What a file of vectors says about them: `run`, `weights` and more; empty for a file made elsewhere."""
+    kept = (pq.read_schema(path).metadata or {}).get(ABOUT)
+    return dict(json.loads(kept)) if kept else {}
 
 
 def read_view(
@@ -60,6 +92,28 @@ def read_view(
     return table["id"].to_numpy(), values, present
 
 
+def write_tables(
+    path: Path,
+    blocks: Iterable[pa.Table],
+    about: Mapping[str, str],
+    watch: Callable[[int], None] = lambda rows: None,
+) -> None:
+    """Write tables of vectors, which have the same columns, one after the other to one file, atomically."""
+    with atomic_path(path) as temporary:
+        writer, done = None, 0
+        try:
+            for rows in blocks:
+                if writer is None:
+                    kept = {ABOUT: json.dumps(dict(about))}
+                    writer = pq.ParquetWriter(temporary, rows.schema.with_metadata(kept))
+                writer.write_table(rows.cast(writer.schema))
+                done += len(rows)
+                watch(done)
+        finally:
+            if writer is not None:
+                writer.close()
+
+
 def _blocks(table: Any) -> Iterator[Any]:
     for start in range(0, len(table), ROWS):
         yield table.rows(slice(start, start + ROWS))
@@ -69,9 +123,9 @@ def _rows(method: Any, table: Any, split: str | None) -> pa.Table:
     columns: dict[str, Any] = {"id": pa.array(table.ids, from_pandas=True)}
     if split is not None:
         columns["split"] = pa.array([split] * len(table))
-    columns["joint"] = _vectors(method.embed(table).numpy())
-    if hasattr(method, "embed_views"):
-        encoded = method.embed_views(table, list(table.views))
+    encoded = method.embed_views(table, list(table.views)) if hasattr(method, "joint") else None
+    columns["joint"] = _vectors((method.embed(table) if encoded is None else method.joint(encoded)).numpy())
+    if encoded is not None:
         for name, vectors in encoded.vectors.items():
             columns[VIEW + name] = _vectors(vectors.numpy(), encoded.present[name].numpy())
     for name, values in table.columns.items():

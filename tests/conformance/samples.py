@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from counterpoint.multimodal.table import Table
+from counterpoint.text.pairs import Pairs
+from text import tiny
 
 WIDTHS = {"labs": 4, "ecg": 3, "notes": 2}
 
@@ -21,7 +23,7 @@ class Sample:
 
     `made(rows, seed)` has gaps, and rows that lack a part; `complete` lacks nothing. `rows(data, index)` selects.
     `calls` says how each public capability is called with a fitted method and such data. `metric` is what the judge
-    measures.
+    measures. `choices` are other values of options that their type does not tell.
     """
 
     made: Callable[[int, int], Any]
@@ -31,6 +33,7 @@ class Sample:
     metric: str
     small: Mapping[str, Any] = field(default_factory=dict)
     random: Mapping[str, Any] = field(default_factory=dict)
+    choices: Mapping[str, list[Any]] = field(default_factory=dict)
 
 
 def table(rows: int, seed: int, complete: bool = False) -> Table:
@@ -72,7 +75,24 @@ TABLE = Sample(
     random={"dropout": 0.2, "noise": 0.1, "hide": 0.2},
 )
 
-SAMPLES: dict[type, Sample] = {Table: TABLE}
+TEXTS = Sample(
+    made=lambda rows, seed: tiny.pairs(rows, seed),
+    complete=lambda rows, seed: tiny.pairs(rows, seed, complete=True),
+    rows=lambda data, index: data.rows(index),
+    calls={
+        "embed": lambda method, data: method.embed(data),
+        "embed_views": lambda method, data: method.embed_views(data),
+        "joint": lambda method, data: method.joint(method.embed_views(data)),
+        "embed_texts": lambda method, data: method.embed_texts(["word1 word2", "", "word3"], "document"),
+        "prompt": lambda method, data: [len(method.prompt(name)) for name in data.views],
+    },
+    metric="ndcg10",
+    small={"base": tiny.tiny(), "epochs": 2, "batch_size": 16, "dropout": 0.0, "optim": {"lr": 0.01}},
+    random={"dropout": 0.2, "lora": 2},
+    choices={"base": [tiny.tiny(1)], "pooling": ["cls", "max"]},
+)
+
+SAMPLES: dict[type, Sample] = {Table: TABLE, Pairs: TEXTS}
 
 
 def sample_of(method: type) -> Sample:

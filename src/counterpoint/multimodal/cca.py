@@ -14,7 +14,7 @@ from counterpoint.evaluation.retrieval import ranks
 from counterpoint.multimodal import use
 from counterpoint.multimodal.encoders import Encoded
 from counterpoint.multimodal.linear import LinearConfig, Spectrum, ViewScalers, covariances, whole_rows
-from counterpoint.multimodal.space import Space
+from counterpoint.multimodal.space import REFERENCE, Space, scaled
 from counterpoint.multimodal.table import Table
 from counterpoint.multimodal.views import batch_of, measure_views
 from counterpoint.training import Batch, Clock, Method, Phase, rng
@@ -41,6 +41,12 @@ class RidgeCCA(Space, Method):
         variates: tuple[int, ...] = Field((8, 16, 32, 64, 128), description="numbers of canonical variates tried")
 
     options: Config
+    recipe = f"""{scaled("scalers.scalers.view_NAME")}
+3. For each pair of views A and B, in the order of the facts: multiply A by `of A with B` and B by `of B with A`, divide
+   each by its length (at least 1e-12), add what is present, and divide the sum by its length.
+4. The joint vector is those sums side by side, divided by its length. A view's own vector is that of step 1.
+
+{REFERENCE}"""
 
     def measure(self, data: Table) -> dict[str, Any]:
         """Width, scale and gaps of each view."""
@@ -103,13 +109,13 @@ class RidgeCCA(Space, Method):
                     best, choice = hit, (ridge, k)
         return choice
 
-    def embed(self, table: Table) -> Float[Tensor, "n d"]:
+    def joint(self, encoded: Encoded) -> Float[Tensor, "n d"]:
         """The space of every pair side by side, in each the mean of the pair's views that a row has."""
-        self.require_fitted()
-        encoded = use.embed_views(self, table, [name for name in self.facts["views"] if name in table.views])
+        rows = next(iter(encoded.present.values())).shape[0]
         spaces = []
         for a, b in self.pairs:
-            total = torch.zeros(len(table), getattr(self, f"of {a} with {b}").shape[1])
+            beside = getattr(self, f"of {a} with {b}")
+            total = beside.new_zeros(rows, beside.shape[1])
             for name, other in ((a, b), (b, a)):
                 if name in encoded.vectors:
                     placed = normalize(encoded.vectors[name] @ getattr(self, f"of {name} with {other}"), dim=1)

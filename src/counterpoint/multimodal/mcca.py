@@ -13,7 +13,7 @@ from counterpoint.evaluation.retrieval import ranks
 from counterpoint.multimodal import use
 from counterpoint.multimodal.encoders import Encoded
 from counterpoint.multimodal.linear import LinearConfig, Spectrum, ViewScalers, covariances, whole_rows
-from counterpoint.multimodal.space import Space
+from counterpoint.multimodal.space import JOINT, Space, scaled
 from counterpoint.multimodal.table import Table
 from counterpoint.multimodal.views import batch_of, measure_views
 from counterpoint.training import Batch, Clock, Method, Phase, rng
@@ -40,7 +40,10 @@ class MCCA(Space, Method):
         dims: tuple[int, ...] = Field((8, 16, 32, 64, 128), description="numbers of variates tried")
 
     options: Config
-    embed = use.embed
+    recipe = f"""{scaled("scalers.scalers.view_NAME")}
+3. Multiply by `of NAME` (x W) and divide by the length (at least 1e-12). That is the view's vector.
+
+{JOINT}"""
 
     def measure(self, data: Table) -> dict[str, Any]:
         """Width, scale and gaps of each view."""

@@ -9,16 +9,32 @@ from counterpoint.multimodal.judge import cross_view
 from counterpoint.multimodal.table import Table
 from counterpoint.objectives import LogScale
 
+REFERENCE = "`reference NAME` holds vectors of some training rows, which only `reliability` compares with."
+JOINT = f"""The joint vector is the mean of the vectors of the views that are present, divided by its length (at least
+1e-12); zero for a row without any. {REFERENCE}"""
+
+
+def scaled(part: str) -> str:
+    """The first steps of every recipe: raw numbers of a view -> what its network or projection takes."""
+    return f"""For each view NAME, x being its numbers in one row, NaN where missing:
+
+1. (x - `{part}.mean`) / `{part}.scale`; then append, for each column that `views.NAME.gaps` of the facts
+   lists, 1 where it is missing and 0 where not; then put 0 for every NaN.
+2. The view is absent where all of its numbers are missing, or one is missing in a column that `gaps` does not list."""
+
 
 class Space:
     """Tables in; retrieval from any subset of views, reliability, and the wing's judgement.
 
-    Whoever mixes it in before `Method` has `encode(views)` and `scores(given, target, candidates)`.
+    Whoever mixes it in before `Method` has `encode(views)` and `scores(given, target, candidates)`. `recipe` says in
+    words how vectors follow from the saved tensors, for whoever reads them without this library.
     """
 
     Data = Table
     judge, assess = staticmethod(cross_view), staticmethod(assess)
-    embed_views, retrieve, reliability = use.embed_views, use.retrieve, use.reliability
+    embed, embed_views, joint = use.embed, use.embed_views, use.joint
+    retrieve, reliability = use.retrieve, use.reliability
+    recipe: str
 
 
 class LearnedSpace(Space):
@@ -26,7 +42,12 @@ class LearnedSpace(Space):
 
     scale: LogScale
     measure, encode, batch, after = encoders.measure, encoders.encode, encoders.batch, encoders.clamp_scale
-    embed, phases = use.embed, use.phases
+    phases = use.phases
+    recipe = f"""{scaled("encoders.towers.view_NAME.standardise")}
+3. For each `encoders.towers.view_NAME.net.K.weight` in the order of K: W x + b, then ReLU after all but the last.
+4. Divide by the length (at least 1e-4). That is the view's vector.
+
+{JOINT}"""
 
     def build_space(self: Any, views: dict[str, Any]) -> None:
         """One encoder per view, and room for the yardstick of `reliability`; no scale yet."""

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
 from jaxtyping import Bool, Float32, Int, Shaped
 
 from counterpoint.errors import UserError, nearest
+from counterpoint.splits import split_rows
 
 Kind = Literal["numbers", "vector"]
 Index = slice | Int[np.ndarray, " k"] | Bool[np.ndarray, " n"]
@@ -122,6 +122,18 @@ class Table:
 
         return read(path, view=view, id=id, group=group, kind=kind, least_views=least_views)
 
+    @classmethod
+    def of_records(cls, records: Sequence[Any], facts: Mapping[str, Any], source: str = "records") -> "Table":
+        """A table of what a program sends; see `counterpoint.multimodal.records.table_of_records`.
+
+        >>> facts = {"views": {"labs": {"width": 2}, "ecg": {"width": 1}}}
+        >>> Table.of_records([{"labs": [1, None]}, {"ecg": [5]}], facts).views["labs"].values.tolist()
+        [[1.0, nan], [nan, nan]]
+        """
+        from counterpoint.multimodal.records import table_of_records
+
+        return table_of_records(records, facts, source)
+
     def rows(self, index: Index) -> "Table":
         """The table of some rows: a slice (shares memory), row numbers or a mask."""
         views = {name: replace(view, values=view.values[index]) for name, view in self.views.items()}
@@ -165,19 +177,11 @@ class Table:
         >>> {name: len(part) for name, part in parts.items()}
         {'train': 6, 'test': 4}
         """
-        if any(share <= 0 for share in shares.values()) or abs(sum(shares.values()) - 1) > 1e-6:
-            raise UserError(f"shares must be above 0 and add up to 1, not {dict(shares)}")
         name = group or self.group
-        rng = np.random.Generator(np.random.PCG64(seed))
-        if name is None:
-            parts = _split_rows(len(self), shares, rng)
-        elif name in self.columns:
-            parts = _split_groups(self.columns[name], shares, rng)
-        else:
+        if name is not None and name not in self.columns:
             raise UserError(f'{self.source}: no column "{name}" to group by; {nearest(name, self.columns)}')
-        if empty := [part for part, rows in parts.items() if not len(rows)]:
-            what = f'rows with different values of "{name}"' if name else "rows"
-            raise UserError(f'{self.source}: too few {what} for {len(shares)} parts, "{empty[0]}" would be empty')
+        values = None if name is None else self.columns[name]
+        parts = split_rows(len(self), shares, seed, values, self.source, by=name or "")
         return {part: self.rows(rows) for part, rows in parts.items()}
 
     def warnings(self) -> list[str]:
@@ -237,32 +241,6 @@ def _counts_rows(column: Float32[np.ndarray, " n"]) -> bool:
     ordered = np.greater if column[1] > column[0] else np.less
     # The first rows settle nearly every column.
     return all(bool(ordered(part[1:], part[:-1]).all()) for part in (column[:64], column))
-
-
-def _split_rows(rows: int, shares: Mapping[str, float], rng: np.random.Generator) -> dict[str, Int[np.ndarray, " k"]]:
-    ends = np.round(np.cumsum(list(shares.values())) * rows).astype(int)
-    pieces = np.split(rng.permutation(rows), ends[:-1])
-    return {part: np.sort(piece) for part, piece in zip(shares, pieces, strict=True)}
-
-
-def _split_groups(
-    values: Shaped[np.ndarray, " n"], shares: Mapping[str, float], rng: np.random.Generator
-) -> dict[str, Int[np.ndarray, " k"]]:
-    encoded = pa.array(values, from_pandas=True).dictionary_encode()
-    groups = len(encoded.dictionary)
-    alone = encoded.indices.is_null().to_numpy(zero_copy_only=False)
-    code = encoded.indices.fill_null(0).to_numpy().astype(np.int64)
-    code[alone] = groups + np.arange(alone.sum())
-    sizes = np.bincount(code)
-    shuffled = rng.permutation(len(sizes))
-    part_of = np.empty(len(sizes), dtype=np.int64)
-    held = [0.0] * len(shares)
-    wanted = list(shares.values())
-    for one in shuffled[np.argsort(-sizes[shuffled], kind="stable")]:
-        part = min(range(len(wanted)), key=lambda i: (held[i] / wanted[i], -wanted[i]))
-        part_of[one] = part
-        held[part] += int(sizes[one])
-    return {name: np.flatnonzero(part_of[code] == i) for i, name in enumerate(shares)}
 
 
 def _span(columns: Sequence[str]) -> str:

@@ -55,10 +55,13 @@ def embed_views(self: Any, table: Table, views: Sequence[str] | None = None) -> 
 def embed(self: Any, table: Table) -> Float[Tensor, "n d"]:
     """One vector per row: the normalised mean of the views it has (zero for a row with none)."""
     self.require_fitted()
-    return joint(embed_views(self, table, [name for name in self.facts["views"] if name in table.views]))
+    vectors: Tensor = self.joint(
+        embed_views(self, table, [name for name in self.facts["views"] if name in table.views])
+    )
+    return vectors
 
 
-def joint(encoded: Encoded) -> Float[Tensor, "n d"]:
+def joint(self: Any, encoded: Encoded) -> Float[Tensor, "n d"]:
     """The normalised mean of the views that are present."""
     total = sum(encoded.vectors[n] * encoded.present[n][:, None] for n in encoded.vectors)
     assert isinstance(total, Tensor)

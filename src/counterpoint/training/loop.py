@@ -206,9 +206,8 @@ class Loop:
     def _log(self) -> dict[str, float]:
         """One line of metrics.jsonl: mean terms over the steps since the last line, and the method's notes."""
         terms = self.at.drain()
-        if self.trainer.run:
-            where = {"phase": self.phase.name, "epoch": self.at.epoch, "step": self.at.step}
-            self.trainer.run.event(where | {"loss": sum(terms.values()), "terms": terms, "notes": self.method.notes})
+        where = {"phase": self.phase.name, "epoch": self.at.epoch, "step": self.at.step}
+        self.trainer.event(where | {"loss": sum(terms.values()), "terms": terms, "notes": self.method.notes})
         self.method.notes = {}
         return terms
 
@@ -229,9 +228,8 @@ class Loop:
                 self._remember()
         for module, mode in modes:
             module.training = mode
-        if self.trainer.run:
-            where = {"phase": self.phase.name, "epoch": at.epoch, "step": at.step}
-            self.trainer.run.event(where | {"metrics": measured})
+        where = {"phase": self.phase.name, "epoch": at.epoch, "step": at.step}
+        self.trainer.event(where | {"metrics": measured})
         at.worse = 0 if better or keep is None else at.worse + 1
         return keep is not None and 0 < keep.patience <= at.worse
 

@@ -117,8 +117,7 @@ class Method(nn.Module):
         """
         trainer = trainer or Trainer()
         self.prepare(self.measure(data), trainer.seed)
-        if trainer.run is not None:
-            trainer.run.begin(self, data.fingerprint(), trainer.settings())
+        trainer.begin(self, data)
         metrics = None if validation is None else lambda: type(self).judge(self, validation).summary()
         trainer.fit(self, self.phases(data), metrics)
         self.to("cpu").eval()

@@ -1,5 +1,6 @@
 """The run folder: everything needed to repeat, resume and use a fitted method. Atomic; nothing is unpickled."""
 
+import hashlib
 import json
 import os
 import platform
@@ -188,6 +189,22 @@ class Run:
         method.load_tables(self._tables())
         method.eval()
         return method
+
+    def fingerprint(self) -> str:
+        """A hash of what the run learned: its method, options, facts, weights and tables.
+
+        Raises `UserError` when the folder is no finished run.
+        """
+        config = self.config()
+        learned = {part: config[part] for part in ("method", "options", "facts")}
+        digest = hashlib.blake2b(json.dumps(learned, sort_keys=True).encode(), digest_size=16)
+        for path in (self.folder / "model.safetensors", *sorted((self.folder / "tables").glob("*.jsonl"))):
+            try:
+                with path.open("rb") as file:
+                    digest.update(hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest())
+            except OSError:
+                raise UserError(f"{path} is missing; the run did not finish") from None
+        return digest.hexdigest()
 
     def _tables(self) -> dict[str, list[dict[str, Any]]]:
         tables: dict[str, list[dict[str, Any]]] = {}

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from counterpoint.errors import UserError
+from counterpoint.objectives.ranks import rank
 from counterpoint.training.loop import Loop, Metrics, Position
 from counterpoint.training.phase import Phase
 from counterpoint.training.runs import Run
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+    from lightning_fabric.loggers.logger import Logger
 
     from counterpoint.training.method import Method
 
@@ -26,8 +28,9 @@ class Trainer:
 
     `device` is Fabric's accelerator ("auto", "cpu", "cuda", ...); `save_every` adds a checkpoint every so many steps to
     the one after each epoch. `chunk` lets encoders keep the activations of only so many rows at a time (gradient
-    cache, `in_chunks`; 0: all), for batches larger than memory. Ranks come from the launcher (`counterpoint fit --ranks`, torchrun): no process starts
-    here.
+    cache, `in_chunks`; 0: all), for batches larger than memory. `trackers` are Fabric loggers that hear what the run
+    folder hears (`trackers.tracker` makes two by name). Ranks come from the launcher (`counterpoint fit --ranks`,
+    torchrun): no process starts here.
     """
 
     def __init__(
@@ -39,17 +42,38 @@ class Trainer:
         save_every: int = 0,
         progress: bool = True,
         chunk: int = 0,
+        trackers: Sequence["Logger"] = (),
     ) -> None:
         if chunk < 0:
             raise UserError(f"chunk={chunk}: rows at a time, 0 for all")
         self.seed, self.run, self.device, self.precision = seed, run, device, precision
         self.save_every, self.progress, self.chunk = save_every, progress, chunk
+        self.trackers = tuple(trackers) if rank() == 0 else ()
         self.dtype = torch.float64 if precision == "64-true" else None
         self.stopping = False
 
     def settings(self) -> dict[str, Any]:
         """What of the Trainer changes the numbers, for config.yaml."""
         return {"seed": self.seed, "precision": self.precision, "chunk": self.chunk}
+
+    def begin(self, method: "Method", data: Any) -> None:
+        """Open the run folder, and tell the trackers what is fitted."""
+        if self.run is not None:
+            self.run.begin(method, data.fingerprint(), self.settings())
+        for tracker in self.trackers:
+            tracker.log_hyperparams(
+                {"method": type(method).__name__, **method.options.model_dump(mode="json"), "training": self.settings()}
+            )
+
+    def event(self, row: dict[str, Any]) -> None:
+        """Tell the run folder and the trackers what happened at a step."""
+        if self.run is not None:
+            self.run.event(row)
+        if self.trackers:
+            from counterpoint.training.trackers import numbers
+
+            for tracker in self.trackers:
+                tracker.log_metrics(numbers(row), step=row["step"])
 
     def fit(self, method: "Method", phases: Sequence[Phase], metrics: Metrics | None = None) -> None:
         """Train; `metrics` is called in eval mode after every epoch.
@@ -66,7 +90,7 @@ class Trainer:
         before = torch.get_rng_state()
         learnable = [p for p in method.parameters() if p.requires_grad]
         try:
-            with self._finish_the_step_on_interrupt():
+            with self._told_how_it_ended(), self._finish_the_step_on_interrupt():
                 for phase in phases[at.phase :]:
                     at = Loop(self, fabric, method, phase, at, metrics, learnable).run(optimizer)
                     optimizer = None
@@ -86,6 +110,20 @@ class Trainer:
             )
         except (ValueError, RuntimeError) as error:
             raise UserError(f"device={self.device} precision={self.precision}: {str(error).splitlines()[0]}") from None
+
+    @contextmanager
+    def _told_how_it_ended(self) -> Iterator[None]:
+        """Trackers close with the outcome of the fit."""
+        status = "failed"
+        try:
+            yield
+            status = "success"
+        except KeyboardInterrupt:
+            status = "aborted"
+            raise
+        finally:
+            for tracker in self.trackers:
+                tracker.finalize(status)
 
     @contextmanager
     def _finish_the_step_on_interrupt(self) -> Iterator[None]:

