@@ -20,6 +20,8 @@ from counterpoint.jobs import about
 from counterpoint.multimodal.clip import CLIP
 from counterpoint.multimodal.table import Table
 from counterpoint.serving.search import build
+from counterpoint.text.contrast import Contrast
+from counterpoint.text.pairs import Pairs
 from counterpoint.training import Run, Trainer
 from counterpoint.vectors import write_vectors
 
@@ -27,14 +29,25 @@ HEADERS = {"content-type": "application/json"}
 WIDTHS = {"labs": 40, "vitals": 20, "ecg": 256}
 
 
-def made(folder: Path, rows: int, dim: int, hidden: int) -> tuple[Path, Path]:
-    """A run on random views and an index of its vectors."""
+def words(random: np.random.Generator, rows: int) -> list[str]:
+    """Texts of a dozen made-up words."""
+    return [" ".join(f"w{number}" for number in random.integers(0, 5000, size=12)) for _ in range(rows)]
+
+
+def made(folder: Path, rows: int, dim: int, hidden: int, text: str) -> tuple[Path, Path]:
+    """A run on random views, or on random texts with an encoder, and an index of its vectors."""
     random = np.random.default_rng(0)
-    table = Table.of({name: random.normal(size=(rows, width)) for name, width in WIDTHS.items()})
     run = Run(folder / "run")
-    options = {"dim": dim, "hidden": hidden, "epochs": 1, "batch_size": min(256, rows)}
-    method = CLIP(**options).fit(table, trainer=Trainer(run=run, progress=False))
-    write_vectors(run.folder / "embeddings.parquet", method, [("train", table)], about(run))
+    data: Any
+    method: Any
+    if text:
+        data = Pairs.of({"query": words(random, rows), "document": words(random, rows)})
+        method = Contrast(base=text, epochs=1, batch_size=16)
+    else:
+        data = Table.of({name: random.normal(size=(rows, width)) for name, width in WIDTHS.items()})
+        method = CLIP(dim=dim, hidden=hidden, epochs=1, batch_size=min(256, rows))
+    method.fit(data, trainer=Trainer(run=run, progress=False))
+    write_vectors(run.folder / "embeddings.parquet", method, [("train", data)], about(run))
     build(run.folder / "embeddings.parquet", str(folder / "index"))
     return run.folder, folder / "index"
 
@@ -104,11 +117,13 @@ def row(what: str, times: list[float], errors: int, seconds: float) -> dict[str,
 def main(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Load a server with each kind of request; the last rows say what was asked of it."""
     random = np.random.default_rng(1)
-    records = [{name: random.normal(size=width).round(4).tolist() for name, width in WIDTHS.items()} for _ in range(64)]
+    records: list[Any] = words(random, 64)
+    if not arguments.text:
+        records = [{n: random.normal(size=width).round(4).tolist() for n, width in WIDTHS.items()} for _ in range(64)]
     embedding = [json.dumps({"input": record}) for record in records]
     searching = [json.dumps({"input": record, "k": 10}) for record in records]
     with tempfile.TemporaryDirectory() as place:
-        run, index = made(Path(place), arguments.rows, arguments.dim, arguments.hidden)
+        run, index = made(Path(place), arguments.rows, arguments.dim, arguments.hidden, arguments.text)
         server = Server(run, index)
         try:
             alone = load(server.port, 1, arguments.seconds / 4, "/v1/embeddings", embedding)
@@ -138,10 +153,12 @@ if __name__ == "__main__":
     for name, default in (("clients", 200), ("rows", 20_000), ("dim", 256), ("hidden", 1024)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--text", default="", metavar="BASE", help="serve this text encoder, such as minilm")
     parser.add_argument("--dry", action="store_true", help="print, write nothing")
     chosen = parser.parse_args()
     found = main(chosen)
     if chosen.dry:
         print(json.dumps(found, indent=1))
     else:
-        write("serve", found, "clients over loopback that ask again when answered, one server process", "fastapi", "uvicorn")
+        how = "clients over loopback that ask again when answered, one server process"
+        write(f"serve-{chosen.text}" if chosen.text else "serve", found, how, "fastapi", "uvicorn")

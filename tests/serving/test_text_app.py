@@ -1,7 +1,6 @@
 """A run on texts over HTTP: texts in, vectors and neighbours out, tokens counted."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,13 +8,13 @@ from starlette.testclient import TestClient
 
 pytest.importorskip("transformers")
 
-from counterpoint.serving.search import build  # noqa: E402
-from counterpoint.serving.served import Served  # noqa: E402
-from counterpoint.text.contrast import Contrast  # noqa: E402
-from counterpoint.training import Run, Trainer  # noqa: E402
-from counterpoint.vectors import write_vectors  # noqa: E402
-from serving.served_run import client_of  # noqa: E402
-from text import tiny  # noqa: E402
+from counterpoint.serving.search import build
+from counterpoint.serving.served import Served
+from counterpoint.text.contrast import Contrast
+from counterpoint.training import Run, Trainer
+from counterpoint.vectors import write_vectors
+from serving.served_run import client_of
+from text import tiny
 
 
 @pytest.fixture(scope="module")

@@ -47,7 +47,7 @@ def info_nce(
     """
     left, right = paired(queries, keys)
     if not symmetric and over == "all" and not also and _few(left, right, temperature, itself):
-        value = own_share(left.vectors, right.vectors, 1 / temperature)
+        value = own_share(left.vectors, right.vectors, 1 / float(temperature))
         return RowLoss(value, torch.ones_like(value, dtype=torch.bool), skips=False)
     forth = Comparison.of(left, right, temperature, itself)
     if over == "all" and not also and forth.paired_off:

@@ -22,7 +22,7 @@ ADDRESSES = 10_000
 class Rate:
     """A bucket of requests per address that fills at `rate` per second and holds one second's worth.
 
-    >>> rate = Rate(2, clock=lambda: 0.0)
+    >>> rate = Rate(2.0, clock=lambda: 0.0)
     >>> [rate.wait("a"), rate.wait("a"), rate.wait("a"), rate.wait("b")]
     [0.0, 0.0, 0.5, 0.0]
     """

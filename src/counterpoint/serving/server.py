@@ -5,7 +5,7 @@ import logging.config
 import signal
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -44,6 +44,15 @@ class Server(uvicorn.Server):
     idle ones are closed, and requests in flight are waited for.
     """
 
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self.ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, then say so."""
+        await super().startup(sockets)
+        self.ready()
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop as described."""
         LOG.info("stopping")
@@ -79,12 +88,16 @@ def serve(run: Path, index: Path | None, host: str, port: int, settings: Setting
             timeout_graceful_shutdown=PATIENCE,
         )
         address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
-        LOG.info("listening", extra={"facts": {"address": address, "run": str(run), "index": index and str(index)}})
-        if settings.token is None and host not in OWN:
-            LOG.warning("anybody who reaches this address can ask: no token is set")
-        say(address)
+
+        def ready() -> None:
+            facts = {"address": address, "run": str(run), "index": index and str(index)}
+            LOG.info("listening", extra={"facts": facts})
+            if settings.token is None and host not in OWN:
+                LOG.warning("anybody who reaches this address can ask: no token is set")
+            say(address)
+
         signal.signal(signal.SIGTERM, _stopped)  # uvicorn raises it again when all is done
-        Server(config).run(sockets=[listening])
+        Server(config, ready).run(sockets=[listening])
 
 
 def _stopped(number: int, frame: FrameType | None) -> None:

@@ -49,8 +49,10 @@ def _judged(part: str) -> Pairs:
 
 
 def _drawn(part: str, seed: int, per_query: int) -> Pairs:
-    """At most so many pairs of each query."""
+    """At most so many pairs of each query, none whose text a validation or test query has, too, as five do."""
     pairs = _judged(part)
+    held = {text for other in ("dev", "test") for text in _judged(other).views["query"].values}
+    pairs = pairs.rows(np.array([text not in held for text in pairs.views["query"].values]))
     order = np.random.Generator(np.random.PCG64(seed)).permutation(len(pairs))
     taken: dict[str, int] = {}
     kept = []
