@@ -62,6 +62,7 @@ TABLE = Sample(
     rows=lambda data, index: data.rows(index),
     calls={
         "embed": lambda method, data: method.embed(data),
+        "joint": lambda method, data: method.joint(method.embed_views(data)),
         "embed_views": lambda method, data: method.embed_views(data),
         "encode": lambda method, data: method.embed_views(data, ["labs"]),
         "scores": _table_scores,

@@ -58,7 +58,7 @@ def test_what_is_in_a_folder(whole: Path) -> None:
     config = yaml.safe_load((whole / "config.yaml").read_text())
     assert config["method"] == "toy"
     assert config["options"]["optim"]["betas"] == [0.9, 0.999]
-    assert config["training"] == {"seed": 0, "precision": "32-true"}
+    assert config["training"] == {"seed": 0, "precision": "32-true", "chunk": 0}
     assert config["data"] == {"fingerprint": DATA.fingerprint()}
     assert config["facts"] == {"width": 3}
     assert set(config["versions"]) == {"python", "torch", "numpy"}

@@ -39,8 +39,8 @@ class CLIP(LearnedSpace, Method):
 
     def build(self, facts: dict[str, Any]) -> None:
         """One encoder per view and the temperature."""
-        self.build_space(facts["views"])
-        self.build_temperature()
+        self._build_space(facts["views"])
+        self._build_temperature()
         self.scale.requires_grad_(self.options.learn_temperature)
 
     def losses(self, batch: Batch, clock: Clock) -> dict[str, Float[Tensor, ""]]:

@@ -80,7 +80,7 @@ class GatedSymile(LearnedSpace, Method):
         """One encoder per view, the gate and the scale."""
         o = self.options
         self.names = list(facts["views"])
-        self.build_space(facts["views"])
+        self._build_space(facts["views"])
         with self.seeded("gate"):
             self.gate = Gate(
                 len(self.names), o.dim, o.gate_dim or o.dim, o.gate, o.activation, o.null, o.neutral, o.gamma

@@ -49,12 +49,12 @@ class LearnedSpace(Space):
 
 {JOINT}"""
 
-    def build_space(self: Any, views: dict[str, Any]) -> None:
+    def _build_space(self: Any, views: dict[str, Any]) -> None:
         """One encoder per view, and room for the yardstick of `reliability`; no scale yet."""
         self.encoders = ViewEncoders(self, views)
         use.allocate_references(self, dict.fromkeys(views, self.options.dim))
 
-    def build_temperature(self: Any) -> None:
+    def _build_temperature(self: Any) -> None:
         """The learned inverse of `options.temperature`, capped at 100 or where it starts."""
         start: float = 1 / self.options.temperature
         self.scale = LogScale(start, maximum=max(100.0, start))

@@ -40,7 +40,7 @@ class Symile(LearnedSpace, Method):
 
     def build(self, facts: dict[str, Any]) -> None:
         """One encoder per view and the scale."""
-        self.build_space(facts["views"])
+        self._build_space(facts["views"])
         self.scale = product_scale(len(facts["views"]), self.options.dim, self.options.log_scale)
 
     def losses(self, batch: Batch, clock: Clock) -> dict[str, Float[Tensor, ""]]:

@@ -45,8 +45,8 @@ class TRIANGLE(LearnedSpace, Method):
 
     def build(self, facts: dict[str, Any]) -> None:
         """One encoder per view and the temperature."""
-        self.build_space(facts["views"])
-        self.build_temperature()
+        self._build_space(facts["views"])
+        self._build_temperature()
 
     def losses(self, batch: Batch, clock: Clock) -> dict[str, Float[Tensor, ""]]:
         """One symmetric contrast per anchor view."""

@@ -30,7 +30,11 @@ PROBE = 512  # rows of the largest of the small steps
 STEPS = 5  # that are timed, the first of them to warm up
 ROOM = 0.8  # share of the free memory that a fit may take
 CHUNK = 256  # rows of a chunk that is suggested
-STREAMED = (streamed.masses.__name__, streamed.masses_over_own.__name__)  # keep a tile only while it is the whole
+STREAMED = (
+    streamed.masses.__name__,
+    streamed.masses_over_own.__name__,
+    streamed.own_share.__name__,
+)  # keep a tile only while it is the whole
 NOISE = 0.1  # share of a probe's bytes below which growth with the square may come from rows that lack a view
 
 
