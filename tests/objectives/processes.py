@@ -4,6 +4,7 @@ python -m objectives.processes RANK FOLDER: joins a group of three for the shard
 then, without the third, a group of two for the others, and writes what it found to FOLDER.
 """
 
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -52,6 +53,7 @@ def main(rank: int, folder: Path) -> None:
                 results |= {
                     f"{shards} {name} {part}": value for name, parts in found.items() for part, value in parts.items()
                 }
+            dist.barrier()  # nobody leaves while another still speaks to it
             dist.destroy_process_group()
     if rank == 0:
         save_file(results, folder / "found.safetensors")
@@ -59,3 +61,4 @@ def main(rank: int, folder: Path) -> None:
 
 if __name__ == "__main__":
     main(int(sys.argv[1]), Path(sys.argv[2]))
+    os._exit(0)  # gloo's threads are now and then still about when the interpreter takes itself apart
