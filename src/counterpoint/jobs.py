@@ -380,7 +380,7 @@ def _own_rows(run: Path, target: str) -> tuple[np.ndarray, Any]:
     """The run's own rows as candidates, from the vectors it kept."""
     import torch
 
-    from counterpoint.multimodal.encoders import Encoded
+    from counterpoint.training import Encoded
 
     ids, values, present = vectors.read_view(run / "embeddings.parquet", target)
     return ids, Encoded({target: torch.from_numpy(values)}, {target: torch.from_numpy(present)})

@@ -9,7 +9,6 @@ from counterpoint.errors import UserError
 from counterpoint.multimodal.cca import Pair, RidgeCCA
 from counterpoint.multimodal.clip import CLIP
 from counterpoint.multimodal.corrupt import hide
-from counterpoint.multimodal.encoders import Encoded
 from counterpoint.multimodal.gated_symile import GatedSymile
 from counterpoint.multimodal.gram import GRAM
 from counterpoint.multimodal.judge import Task, candidate_sets, cross_view
@@ -19,7 +18,7 @@ from counterpoint.multimodal.symile import Symile
 from counterpoint.multimodal.table import Table
 from counterpoint.multimodal.triangle import TRIANGLE
 from counterpoint.multimodal.volumes import gram_score, triangle_score
-from counterpoint.training import Clock, Trainer
+from counterpoint.training import Clock, Encoded, Trainer
 
 LEARNED = [CLIP, Symile, GatedSymile, GRAM, TRIANGLE]
 SMALL = {"dim": 8, "hidden": 16, "epochs": 2, "batch_size": 32}

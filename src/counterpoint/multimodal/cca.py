@@ -12,12 +12,11 @@ from torch.nn.functional import normalize
 from counterpoint.errors import UserError
 from counterpoint.evaluation.retrieval import ranks
 from counterpoint.multimodal import use
-from counterpoint.multimodal.encoders import Encoded
 from counterpoint.multimodal.linear import LinearConfig, Spectrum, ViewScalers, covariances, whole_rows
 from counterpoint.multimodal.space import REFERENCE, Space, scaled
 from counterpoint.multimodal.table import Table
 from counterpoint.multimodal.views import batch_of, measure_views
-from counterpoint.training import Batch, Clock, Method, Phase, rng
+from counterpoint.training import Batch, Clock, Encoded, Method, Phase, rng
 
 
 class RidgeCCA(Space, Method):

@@ -9,10 +9,10 @@ from pydantic import Field
 from torch import Tensor
 
 from counterpoint.multimodal import encoders
-from counterpoint.multimodal.encoders import Encoded, ViewsConfig
+from counterpoint.multimodal.encoders import ViewsConfig
 from counterpoint.multimodal.space import LearnedSpace
 from counterpoint.objectives import Embeddings, info_nce
-from counterpoint.training import Batch, Clock, Method
+from counterpoint.training import Batch, Clock, Encoded, Method
 
 
 class CLIP(LearnedSpace, Method):

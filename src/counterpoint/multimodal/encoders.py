@@ -1,12 +1,11 @@
 """Networks shared by the wing's methods: one encoder per view, all ending in unit vectors of one width."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -14,7 +13,7 @@ from torch.nn.functional import normalize
 from counterpoint.multimodal.table import Table
 from counterpoint.multimodal.views import Standardise, batch_of, hide_views, measure_views
 from counterpoint.objectives import Embeddings, false_negatives
-from counterpoint.training import Batch, Clock, Method, SGDConfig, in_chunks
+from counterpoint.training import Batch, Clock, Encoded, Method, SGDConfig, in_chunks
 
 SHORTEST = 1e-4  # shorter vectors have no direction: a row whose hidden units are all off gives 0, and no huge gradient
 
@@ -40,25 +39,6 @@ class ViewsConfig(SGDConfig):
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout after each hidden layer")
     noise: float = Field(0.0, ge=0, description="deviation of noise added to scaled inputs in training")
     hide: float = Field(0.0, ge=0, lt=1, description="share of views hidden at random in training")
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """Unit vectors of each view, and which rows have it; an absent view's vectors mean nothing."""
-
-    vectors: dict[str, Float[Tensor, "n d"]]
-    present: dict[str, Bool[Tensor, " n"]]
-
-    def __len__(self) -> int:
-        return len(next(iter(self.vectors.values())))
-
-    def only(self, names: Mapping[str, Any] | tuple[str, ...] | list[str]) -> "Encoded":
-        """Some of the views."""
-        return Encoded({n: self.vectors[n] for n in names}, {n: self.present[n] for n in names})
-
-    def rows(self, index: Any) -> "Encoded":
-        """Some of the rows."""
-        return Encoded({n: v[index] for n, v in self.vectors.items()}, {n: p[index] for n, p in self.present.items()})
 
 
 class Noise(nn.Module):

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from counterpoint.errors import UserError
 from counterpoint.multimodal import encoders
-from counterpoint.multimodal.encoders import Encoded, ViewsConfig
+from counterpoint.multimodal.encoders import ViewsConfig
 from counterpoint.multimodal.gate import Gate, Neutral, Seek
 from counterpoint.multimodal.space import LearnedSpace
 from counterpoint.multimodal.symile import product_scale
 from counterpoint.multimodal.table import Table
 from counterpoint.objectives import Embeddings, Relation, RowLoss, dense_nce, symile
-from counterpoint.training import Batch, Clock, Method, Optim
+from counterpoint.training import Batch, Clock, Encoded, Method, Optim
 from counterpoint.training.optim import Group
 
 MOST_VIEWS = 8  # the exact scores take 2^(views-1) matrix products

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from counterpoint.errors import UserError
 from counterpoint.multimodal import encoders
-from counterpoint.multimodal.encoders import Encoded, ViewsConfig
+from counterpoint.multimodal.encoders import ViewsConfig
 from counterpoint.multimodal.space import LearnedSpace
 from counterpoint.multimodal.table import Table
 from counterpoint.multimodal.volumes import both_ways, gram_score
-from counterpoint.training import Batch, Clock, Method
+from counterpoint.training import Batch, Clock, Encoded, Method
 
 
 class GRAM(LearnedSpace, Method):

@@ -13,10 +13,9 @@ from torch import Tensor
 from counterpoint.errors import UserError
 from counterpoint.evaluation.outcome import Mean, Median, Outcome
 from counterpoint.evaluation.retrieval import Ranks, ranks, retrieval_columns, retrieval_metrics
-from counterpoint.multimodal.encoders import Encoded
 from counterpoint.multimodal.table import Table
 from counterpoint.multimodal.use import embed_views
-from counterpoint.training import rng
+from counterpoint.training import Encoded, rng
 
 MOST_CANDIDATES = 2000
 MOST_ROWS = 10_000

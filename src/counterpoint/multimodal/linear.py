@@ -8,10 +8,9 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from counterpoint.multimodal.encoders import Encoded
 from counterpoint.multimodal.table import Table
 from counterpoint.multimodal.views import Standardise, of_all_ranks
-from counterpoint.training import Batch, Clock, Method, MethodConfig, Phase
+from counterpoint.training import Batch, Clock, Encoded, Method, MethodConfig, Phase
 
 
 class LinearConfig(MethodConfig):

@@ -8,10 +8,10 @@ from pydantic import Field
 from torch import Tensor
 
 from counterpoint.multimodal import encoders
-from counterpoint.multimodal.encoders import Encoded, ViewsConfig
+from counterpoint.multimodal.encoders import ViewsConfig
 from counterpoint.multimodal.space import LearnedSpace
 from counterpoint.objectives import Embeddings, LogScale, symile
-from counterpoint.training import Batch, Clock, Method
+from counterpoint.training import Batch, Clock, Encoded, Method
 
 
 class Symile(LearnedSpace, Method):

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int, Shaped
 
 from counterpoint.errors import UserError, nearest
-from counterpoint.splits import split_rows
+from counterpoint.rows import check_rows, split_rows
 
 Kind = Literal["numbers", "vector"]
 Index = slice | Int[np.ndarray, " k"] | Bool[np.ndarray, " n"]
@@ -80,13 +80,8 @@ class Table:
     notes: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        lengths = {f'view "{name}"': len(view.values) for name, view in self.views.items()}
-        lengths |= {f'column "{name}"': len(column) for name, column in self.columns.items()}
-        for what, length in lengths.items():
-            if length != len(self.ids):
-                raise UserError(f"{self.source}: {what} has {length} rows, the ids {len(self.ids)}")
-        if self.group is not None and self.group not in self.columns:
-            raise UserError(f'{self.source}: no column "{self.group}" to group by; {nearest(self.group, self.columns)}')
+        views = {name: view.values for name, view in self.views.items()}
+        check_rows(self.source, self.ids, views, self.columns, self.group)
 
     def __len__(self) -> int:
         return len(self.ids)

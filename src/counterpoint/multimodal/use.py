@@ -15,10 +15,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from counterpoint.errors import UserError, nearest
-from counterpoint.multimodal.encoders import Encoded
 from counterpoint.multimodal.table import Table
 from counterpoint.multimodal.views import batch_of, of_all_ranks, tensors_of
-from counterpoint.training import Clock, Phase
+from counterpoint.training import Clock, Encoded, Phase
 
 ROWS = 4096  # rows encoded at a time
 SCORES = 2**22  # scores made at a time

@@ -6,9 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from counterpoint.multimodal.encoders import Encoded
 from counterpoint.objectives import Embeddings, Relation, dense_nce
-from counterpoint.training import Batch
+from counterpoint.training import Batch, Encoded
 
 Score = Callable[[Sequence[Float[Tensor, "n d"]], Float[Tensor, "m d"]], Float[Tensor, "n m"]]
 

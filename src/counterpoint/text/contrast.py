@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -22,21 +21,10 @@ from counterpoint.text.lowrank import borrow
 from counterpoint.text.pairs import NEGATIVE, Pairs, Texts
 from counterpoint.text.source import Base, read_base
 from counterpoint.text.tokens import Tokeniser, Tokens
-from counterpoint.training import Batch, Clock, Method, Optim, Phase, SGDConfig, in_chunks
+from counterpoint.training import Batch, Clock, Encoded, Method, Optim, Phase, SGDConfig, in_chunks
 
 SAMPLE = 1000
 """Training rows whose texts are looked at for being cut."""
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """Unit vectors of each view, and which rows have it; an absent text has a zero vector."""
-
-    vectors: dict[str, Float[Tensor, "n d"]]
-    present: dict[str, Bool[Tensor, " n"]]
-
-    def __len__(self) -> int:
-        return len(next(iter(self.vectors.values())))
 
 
 class Contrast(Method):

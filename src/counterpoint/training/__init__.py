@@ -1,6 +1,7 @@
 """How anything is trained: methods, phases, the one loop, runs."""
 
 from counterpoint.training.batch import Batch as Batch
+from counterpoint.training.batch import Encoded as Encoded
 from counterpoint.training.chunks import in_chunks as in_chunks
 from counterpoint.training.clock import Clock as Clock
 from counterpoint.training.clock import rng as rng

@@ -1,9 +1,11 @@
-"""A batch of rows: a convenience that most methods use."""
+"""A batch of rows, and its views once they are vectors: conveniences that most methods use."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from counterpoint.objectives.relation import Ids
@@ -19,6 +21,25 @@ class Batch:
     ids: Ids
     views: dict[str, Any]
     context: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Unit vectors of each view, and which rows have it; an absent view's vectors mean nothing."""
+
+    vectors: dict[str, Float[Tensor, "n d"]]
+    present: dict[str, Bool[Tensor, " n"]]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.vectors.values())))
+
+    def only(self, names: Mapping[str, Any] | tuple[str, ...] | list[str]) -> "Encoded":
+        """Some of the views."""
+        return Encoded({n: self.vectors[n] for n in names}, {n: self.present[n] for n in names})
+
+    def rows(self, index: Any) -> "Encoded":
+        """Some of the rows."""
+        return Encoded({n: v[index] for n, v in self.vectors.items()}, {n: p[index] for n, p in self.present.items()})
 
 
 def to_device(value: Any, device: torch.device, dtype: torch.dtype | None = None) -> Any:

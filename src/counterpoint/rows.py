@@ -1,4 +1,4 @@
-"""Rows divided at random into parts by shares, whole groups together."""
+"""What all data of rows do alike: their columns are checked, and they are divided at random, whole groups together."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,27 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int, Shaped
 
-from counterpoint.errors import UserError
+from counterpoint.errors import UserError, nearest
+
+
+def check_rows(
+    source: str,
+    ids: Shaped[np.ndarray, " n"],
+    views: Mapping[str, Shaped[np.ndarray, "..."]],
+    columns: Mapping[str, Shaped[np.ndarray, " _"]],
+    group: str | None,
+) -> None:
+    """Raise `UserError` unless views and columns have a row per id, and the group is a column.
+
+    >>> check_rows("memory", np.arange(2), {"labs": np.zeros((2, 3))}, {"who": np.arange(2)}, "who")
+    """
+    lengths = {f'view "{name}"': len(values) for name, values in views.items()}
+    lengths |= {f'column "{name}"': len(values) for name, values in columns.items()}
+    for what, length in lengths.items():
+        if length != len(ids):
+            raise UserError(f"{source}: {what} has {length} rows, the ids {len(ids)}")
+    if group is not None and group not in columns:
+        raise UserError(f'{source}: no column "{group}" to group by; {nearest(group, columns)}')
 
 
 def split_rows(
