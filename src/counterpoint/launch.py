@@ -65,6 +65,7 @@ def group() -> Iterator[None]:
     dist.init_process_group("gloo")
     try:
         yield
+        dist.barrier()  # nobody leaves while another still speaks to it
     finally:
         dist.destroy_process_group()
 
