@@ -45,6 +45,14 @@ def test_a_value_that_is_no_number_leaves_a_gap() -> None:
     assert figures.loss_curves(events)[0]["lines"][0]["y"] == [1.0, None, 2.0]
 
 
+def test_a_pass_without_terms_has_no_loss() -> None:
+    events = [
+        {"phase": "fit", "step": 1, "loss": 2.0, "terms": {"a": 2.0}},
+        {"phase": "reference", "step": 1, "loss": 0, "terms": {}},
+    ]
+    assert figures.loss_curves(events)[0]["lines"][0]["y"] == [2.0, None]
+
+
 def test_probe_labels_are_ordered_by_size_with_all_last() -> None:
     rows = [{"labels": labels} for labels in ("all", 100, 20, "5")]
     assert figures.probe_labels(rows) == ["5", "20", "100", "all"]

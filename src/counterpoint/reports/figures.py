@@ -15,10 +15,13 @@ Event = dict[str, Any]
 
 
 def loss_curves(events: Sequence[Event]) -> list[Figure]:
-    """Draw the loss, each of its terms when there are several, and each watched value, against the step."""
+    """Draw the loss, each of its terms when there are several, and each watched value, against the step.
+
+    A pass without terms has no loss.
+    """
     steps = [event for event in events if "loss" in event]
     at, marks = _running(steps, "step")
-    series = {"loss": [event["loss"] for event in steps]}
+    series = {"loss": [None if event.get("terms") == {} else event["loss"] for event in steps]}
     terms = _names(steps, "terms")
     for part, names in (("terms", terms if len(terms) > 1 else []), ("notes", _names(steps, "notes"))):
         for name in names:
