@@ -1,6 +1,5 @@
 """The page for people in headless Chromium: search, walk, reasons, keyboard, phone, both themes, accessibility."""
 
-import shutil
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -9,10 +8,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from chromium import chromium, look
 from counterpoint.serving.index import Index
 from counterpoint.serving.page import page
 from counterpoint.serving.served import Served
-from reports.test_browser import FLAGS
 from serving.served_run import running
 
 WAIT = 20
@@ -31,29 +30,12 @@ def address(served: Served) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A fresh headless Chromium."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("chromium and chromedriver are not installed (Debian: apt-get install chromium chromium-driver)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield opened
-    opened.quit()
+    yield from chromium(tmp_path_factory.mktemp("profile"))
 
 
 def show(browser: Any, address: str, width: int = 1280, dark: bool = False) -> None:
     """Open the page at a width and in a theme, and wait until it knows what is served."""
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-    browser.get("about:blank")
-    browser.get(address)
+    look(browser, address, width, dark)
     until(browser, lambda: browser.find_element("id", "ask").is_displayed())
 
 
