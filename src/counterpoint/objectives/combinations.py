@@ -17,8 +17,8 @@ from torch.autograd.function import once_differentiable
 
 from counterpoint.objectives.streamed import blocks
 
-SLAB = 2**18
-"""Logits that exist at a time: 1 MB in fp32."""
+SLAB = 2**19
+"""Logits that exist at a time: 2 MB in fp32."""
 
 
 def masses_of_all(vectors: Sequence[Float[Tensor, "_ d"]]) -> list[Float[Tensor, " _"]]:
