@@ -161,7 +161,7 @@ ROWS: tuple[Callable[..., Row], ...] = (
     partial(faster, "NT-Xent: metric-learning / ours", "of_metric_learning_nt_xent", "ours_nt_xent",
             least=100.0, aim="500", repeats=3, **SMALL),
     partial(leaner, "symmetric, memory: open_clip / ours", OPEN_CLIP, "ours", least=30.0, aim="50", n=16384, dim=128),
-    partial(doubling, n=8192, dim=128, most=2.2),
+    partial(doubling, n=16384, dim=128, most=2.2),
     partial(above_floor, most=1.7, aim="<= 1.3", **BIG),
     partial(above_floor, most=1.25, aim="1.04", **WIDE),
     *(partial(no_slower, "symmetric: ours / best dense peer", (OPEN_CLIP, ST_BOTH), "ours", n=n, dim=128, most=1.15)

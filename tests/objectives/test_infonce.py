@@ -342,6 +342,7 @@ def test_the_diagonal_path_is_the_general_one(
     if tile < 1000:
         monkeypatch.setattr(streamed, "TILE", tile)
         monkeypatch.setattr(streamed, "WHOLE", 0)
+        monkeypatch.setattr(streamed, "KEPT", 0)
     a, b = views(11)
     t = torch.tensor(temperature, dtype=torch.float64, requires_grad=True)
     left, right = as_rows(a), as_rows(b)
@@ -432,6 +433,7 @@ def test_sums_of_half_precision_inputs_run_in_single_under_autocast_too() -> Non
 
 def test_memory_does_not_hold_the_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streamed, "WHOLE", 0)
+    monkeypatch.setattr(streamed, "KEPT", 0)
     monkeypatch.setattr(streamed, "TILE", 64)
     sizes: list[int] = []
     new_memory = streamed.Sheet.memory

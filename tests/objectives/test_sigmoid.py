@@ -119,6 +119,7 @@ def test_a_row_that_is_compared_with_nothing_is_skipped() -> None:
 
 def test_memory_does_not_hold_the_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streamed, "WHOLE", 0)
+    monkeypatch.setattr(streamed, "KEPT", 0)
     monkeypatch.setattr(streamed, "TILE", 64)
     sizes: list[int] = []
     new_memory = streamed.Sheet.memory

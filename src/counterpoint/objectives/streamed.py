@@ -2,7 +2,7 @@
 
 The logits are `rows @ columns.T`, made tile by tile; memory is O((n + m) d + tile). One pass gives the
 masses of the rows, or of rows and columns from the same tiles. The backward pass makes the tiles again,
-unless the matrix is small enough to be one tile, which is kept. While the largest possible logit is small
+unless the matrix is so small that they are kept. While the largest possible logit is small
 no maximum is subtracted and one exponential serves both directions; else sums are combined in the log
 domain. A set against itself visits the upper triangle only. Everything runs in fp32 (fp64 stays fp64),
 under autocast too: products are written with `out=` or in place, which autocast leaves alone. Only inside
@@ -29,7 +29,9 @@ SMALL = 2**18
 TILE = 1024
 """Rows and columns of a tile."""
 WHOLE = 2**22
-"""Logits up to which the matrix is a single tile that is kept for backward: 16 MB in fp32."""
+"""Logits up to which the matrix is a single tile: 16 MB in fp32."""
+KEPT = 2**24
+"""Logits up to which the tiles are kept for the backward pass: 64 MB in fp32."""
 
 _bf16 = ContextVar("bf16 products", default=False)
 
@@ -147,6 +149,11 @@ class Sheet:
         """Whether the matrix is a single tile."""
         return math.prod(self.shape) <= WHOLE
 
+    @property
+    def keeps(self) -> bool:
+        """Whether the backward pass finds the tiles of the forward pass, and need not make them again."""
+        return math.prod(self.shape) <= KEPT
+
     def tiles(self) -> Iterator[tuple[slice, slice]]:
         """The (rows, columns) of every tile; of a triangle those on and above the diagonal."""
         n, m = self.shape
@@ -162,9 +169,9 @@ class Sheet:
         rows = self.rows.bfloat16()
         return rows, rows if self.triangle else self.columns.bfloat16()
 
-    def logits(self, i: slice, j: slice) -> Tensor:
-        """One tile, -inf where a pair does not count; the next call overwrites it."""
-        tile = self.memory("tile", i, j)
+    def logits(self, i: slice, j: slice, fresh: bool = False) -> Tensor:
+        """One tile, -inf where a pair does not count; the next call overwrites it, unless it is `fresh`."""
+        tile = self.rows.new_empty(i.stop - i.start, j.stop - j.start) if fresh else self.memory("tile", i, j)
         if self.bf16:
             rows, columns = self.rounded
             tile.copy_(torch.mm(part(rows, i), part(columns, j).T))
@@ -271,18 +278,18 @@ class _Masses(torch.autograd.Function):
         total = rows.new_full((n + m if both and not sheet.triangle else n,), kind.NOTHING)
         of_rows, of_columns = total[:n], total if sheet.triangle else total[n:]
         own = rows.new_empty(n) if diagonal else None
-        kept = None
+        kept = []
         for i, j in sheet.tiles():
-            logits = sheet.logits(i, j)
+            logits = sheet.logits(i, j, fresh=sheet.keeps)
             if own is not None and i == j:
                 own[i] = logits.diagonal()
             tile = kind.enter_(logits)
             kind.add_(part(of_rows, i), tile, weights[1], j)
             if i != j if sheet.triangle else both:
                 kind.add_(part(of_columns, j), tile.T, weights[0], i)
-            kept = tile if sheet.whole else None
+            kept += [tile] if sheet.keeps else []
         mass = kind.mass(total)
-        ctx.save_for_backward(rows, columns, *weights, kept, mass)
+        ctx.save_for_backward(rows, columns, *weights, mass, *kept)
         ctx.selection, ctx.kind, ctx.both, ctx.diagonal, ctx.bf16 = selection, kind, both, diagonal, sheet.bf16
         if own is not None:
             mass = (mass.view(-1, n) - own).view(-1)
@@ -291,7 +298,8 @@ class _Masses(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor, _: None) -> tuple[Tensor | None, ...]:
-        rows, columns, *weights, kept, mass = ctx.saved_tensors
+        rows, columns, *weights, mass = ctx.saved_tensors[:5]
+        kept = iter(ctx.saved_tensors[5:])
         sheet = Sheet(rows, rows if columns is None else columns, ctx.selection, columns is None, ctx.bf16)
         n = rows.shape[0]
         of_own = gradient.reshape(-1, n).sum(0) if ctx.diagonal else None
@@ -308,7 +316,7 @@ class _Masses(torch.autograd.Function):
         if sheet.triangle:
             d_columns = d_rows
         for i, j in sheet.tiles():
-            tile = ctx.kind.enter_(sheet.logits(i, j)) if kept is None else kept
+            tile = next(kept) if sheet.keeps else ctx.kind.enter_(sheet.logits(i, j))
             flow = ctx.kind.flow(tile, sides, sheet, i, j)
             if of_own is not None and i == j:
                 flow.diagonal().sub_(part(of_own, i))
