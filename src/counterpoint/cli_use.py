@@ -1,7 +1,7 @@
 """The commands that use a fitted run: each reads its arguments, calls `serving` and prints."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -72,23 +72,174 @@ def search(
 @app.command()
 def recommend(
     run: RunFolder,
-    user: Annotated[list[str], typer.Option(metavar="USER", help="Whom to recommend to; may be given again.")],
+    user: Annotated[
+        list[str] | None, typer.Option(metavar="USER", help="A user of the run's data; may be given again.")
+    ] = None,
+    history: Annotated[
+        str | None, typer.Option(metavar="ITEM,ITEM", help="What somebody took, oldest first; empty: nothing known.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Lists for everybody, as a Parquet file.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Events of the people for --output; the run's own by default.")
+    ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many for each.")] = 10,
+    keep_seen: Annotated[bool, typer.Option("--keep-seen", help="Items of a history may be listed.")] = False,
+    where: Annotated[
+        list[str] | None, typer.Option(metavar="COL=VALUE", help="Only such items: col=a, or col=a,b for either.")
+    ] = None,
+    allow: Annotated[str | None, typer.Option(metavar="ITEM,ITEM", help="The only items that may be listed.")] = None,
+    diversity: Annotated[float, typer.Option(min=0, max=1, help="0: none, 1: as unlike as can be.")] = 0.0,
+    popularity: Annotated[float, typer.Option(help="What popular items lose by; below 0 they gain.")] = 0.0,
+    reasons: Annotated[int, typer.Option(min=0, help="Items of the history told as why.")] = 0,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Say what each user may want next, when the run's method recommends."""
-    from counterpoint.serving import search as searching
+    """Say what users, or somebody with a history, may want next, when the run's method recommends."""
+    from counterpoint.errors import UserError
+    from counterpoint.serving import recommend as recommending
 
-    found = searching.recommend(run, user, k)
+    conditions = dict(condition.partition("=")[::2] for condition in where or [])
+    if unclear := next((name for name, values in conditions.items() if not (name and values)), None):
+        raise UserError(f"--where {unclear}: write col=value")
+    wishes: dict[str, Any] = {
+        "k": k,
+        "exclude_seen": not keep_seen,
+        "where": {name: names(values) for name, values in conditions.items()},
+        "allow": names(allow) if allow is not None else None,
+        "diversity": diversity,
+        "popularity": popularity,
+    }
+    if output is not None:
+        if user or history is not None or reasons:
+            raise UserError("--output is for everybody: leave out --user, --history and --reasons")
+        made = recommending.everybody(run, output, data, **wishes, say=remark(quiet))
+        print_json(made) if as_json else typer.echo(made["file"])
+        return
+    whom = names(history) if history else ([] if history == "" else None)
+    found = recommending.recommend(run, user or [], whom, reasons=reasons, **wishes)
     if as_json:
         print_json(found)
         return
-    lines = [
-        [asked["user"], str(place), cell(hit["id"]), f"{hit['score']:.4f}"]
-        for asked in found
-        for place, hit in enumerate(asked["found"], start=1)
+    hits = [
+        (asked["user"] or "(new)", place, hit) for asked in found for place, hit in enumerate(asked["found"], start=1)
     ]
-    print_table(("user", "rank", "id", "score"), lines)
+    titled = any("title" in hit for *_, hit in hits)
+    columns = ["user", "rank", "id", *(["title"] if titled else []), "score", *(["because of"] if reasons else [])]
+    lines = []
+    for who, place, hit in hits:
+        because = ", ".join(str(near.get("title", near["id"])) for near in hit.get("reasons", ()))
+        line = [
+            who,
+            str(place),
+            cell(hit["id"]),
+            *([str(hit.get("title", ""))] if titled else []),
+            f"{hit['score']:.4f}",
+        ]
+        lines.append([*line, *([because] if reasons else [])])
+    print_table(columns, lines)
+
+
+@app.command()
+def predict(
+    run: RunFolder,
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Rows in a form that the run can read.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="A Parquet file to write.")
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say which class each row is, how likely, and how much each view counted, when the run's method predicts."""
+    from counterpoint.serving.predict import predict as said_of
+
+    found = said_of(run, data, output, say=remark(quiet))
+    if as_json:
+        print_json(found)
+    elif output is not None:
+        typer.echo(str(output))
+    else:
+        parts = [part for part in ("probabilities", "weights", "variances") if found and part in found[0]]
+        words = {"probabilities": "probability", "weights": "weight", "variances": "variance"}
+        columns = ["id", "label", *(f"{words[part]} {name}" for part in parts for name in found[0][part])]
+        lines = [[row["id"], row["label"], *(value for part in parts for value in row[part].values())] for row in found]
+        print_table(columns, [[cell(value) for value in line] for line in lines])
+
+
+@app.command()
+def impute(
+    run: RunFolder,
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Rows, some of which lack the view.")],
+    target: Annotated[str, typer.Option(metavar="VIEW", help="The view to fill in.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="A Parquet file to write.")],
+    known: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Rows to take values from; the run's own data when left out.")
+    ] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many rows a value is put together from.")] = 10,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fill in a view that rows lack, from the known rows that fit their other views best."""
+    from counterpoint.serving.impute import impute as filled_in
+
+    made = filled_in(run, data, target, output, known, k, say=remark(quiet))
+    if as_json:
+        print_json(made)
+    else:
+        typer.echo(made["file"])
+
+
+@app.command()
+def explain(run: RunFolder, as_json: AsJson = False) -> None:
+    """Say what is shared by which views, when the run's method knows, and draw it."""
+    from counterpoint import jobs
+
+    found = jobs.explain(run)
+    if as_json:
+        print_json(found)
+        return
+    views = found["views"]
+    agrees = any(part.get("agreement") is not None for part in found["structures"])
+    lines = [
+        [
+            part["name"],
+            str(part["rank"]),
+            *(f"{100 * part['share'][view]:.1f} %" if view in part["share"] else "" for view in views),
+            *([cell(part["agreement"])] if agrees else []),
+            ", ".join(f"{one['column']} {100 * one['share']:.0f} %" for one in part["columns"][:3]),
+        ]
+        for part in found["structures"]
+    ]
+    rest = [f"{100 * found['unexplained'][view]:.1f} %" for view in views]
+    lines.append(["(none)", "", *rest, *([""] if agrees else []), ""])
+    print_table(("structure", "factors", *views, *(["agreement"] if agrees else []), "columns"), lines)
+    typer.echo(f"page: {found['page']}")
+
+
+@app.command()
+def corrupt(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A table, in a form that fit can read.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="A Parquet file to write.")],
+    options: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Its reader's options.")] = None,
+    how: Annotated[
+        Literal["swap", "hide", "noise"], typer.Option(help="Another row's view, no view, or noise in its place.")
+    ] = "swap",
+    views: Annotated[
+        str | None, typer.Option(metavar="VIEW,VIEW", help="One of these views is hit; any when left out.")
+    ] = None,
+    share: Annotated[float, typer.Option(help="The share of rows that are hit, drawn at random.")] = 0.3,
+    seed: Annotated[int, typer.Option(help="What the drawing follows from.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Make one view of some rows wrong or missing, to see what a method does then; the column corrupt says where."""
+    from counterpoint.serving.corrupt import corrupt as damage
+
+    made = damage(data, options or [], output, how, names(views) if views is not None else None, share, seed)
+    if as_json:
+        print_json(made)
+    else:
+        typer.echo(made["file"])
 
 
 @app.command()

@@ -27,6 +27,8 @@ from counterpoint.training.progress import Progress
 
 Say = Callable[[str], None]
 PARTS = ("train", "validation", "test")
+SHARES = "train=.6,validation=.2,test=.2"
+"""How rows are divided, unless a user or the data (events in time) say otherwise."""
 
 
 def silent(text: str) -> None:
@@ -37,9 +39,10 @@ def silent(text: str) -> None:
 class Fit:
     """One fit: a method of the catalog, a data file, `key=value` options for both, and where the run folder goes.
 
-    `split` gives shares, "train=.6,validation=.2,test=.2"; a part with a file of its own (`validation`, `test`) is not
-    split off. `label` names a column of classes to probe the vectors with; `picture` a view to show, "pix:16x15";
-    `track` experiment trackers ("tensorboard", "mlflow").
+    `split` gives shares, "train=.6,validation=.2,test=.2", or how events are divided in time; None: the data's usual
+    way. A part with a file of its own (`validation`, `test`) is not split off. `label` names a column of classes to
+    probe the vectors with, or that a supervised method learns; `picture` a view to show, "pix:16x15"; `track`
+    experiment trackers ("tensorboard", "mlflow").
     """
 
     method: str
@@ -48,7 +51,7 @@ class Fit:
     options: Sequence[str] = ()
     seed: int = 0
     resume: bool = False
-    split: str = "train=.6,validation=.2,test=.2"
+    split: str | None = None
     validation: Path | None = None
     test: Path | None = None
     label: str | None = None
@@ -72,20 +75,21 @@ def fit(request: Fit, say: Say = silent) -> dict[str, Any]:
     if request.label is not None:
         need("sklearn", "eval")
     reading, given = options.divide(request.options, row.reader(), row.load().Config)
+    request, given = _supervised(request, given, row.load().Config)
     method = row.load()(**given)
     table = row.reader().read(request.data, **reading)
-    _introduce(table, say)
+    _introduce(table, say, method)
     stored = _reader_options(table, reading)
-    parts = _parts(request, table, lambda path: row.reader().read(path, **stored))
+    parts = _parts(request, table, lambda path: row.reader().read(path, **stored), say)
     picture = _picture(request.picture, table)
     _known_column(request.label, table)
     description = {
         "source": str(request.data),
         "reader": stored,
-        "split": request.split,
+        "split": request.split or usual_split(table),
         "files": {name: str(path) for name in PARTS[1:] if (path := getattr(request, name)) is not None},
         "rows": {name: len(part) for name, part in parts.items()},
-        "display": {"label": request.label, "picture": request.picture},
+        "display": {"label": request.label, "picture": request.picture or _own_picture(table)},
     }
     run = Run(request.out, data=description, resume=request.resume)
     with launch.group():
@@ -94,9 +98,11 @@ def fit(request: Fit, say: Say = silent) -> dict[str, Any]:
         return {}
     evaluation = _judge(row, method, baseline, parts, request)
     write_json(run.folder / "evaluation.json", evaluation)
-    vectors.write_vectors(run.folder / "embeddings.parquet", method, parts.items(), about(run))
-    if picture is not None:
-        _write_pictures(run.folder / "display.parquet", parts.values(), *picture)
+    if hasattr(method, "embed"):
+        vectors.write_vectors(run.folder / "embeddings.parquet", method, embedded(method, parts).items(), about(run))
+    if hasattr(table, "keep"):
+        table.keep(run.folder)
+    _write_display(run.folder / "display.parquet", parts.values(), evaluation, picture)
     write_text(run.folder / "README.md", model_card(row, run.config(), evaluation))
     return evaluation | {"run": str(run.folder), "report": _report(run.folder, say)}
 
@@ -105,7 +111,7 @@ def plan(
     method: str,
     data: Path,
     given: Sequence[str] = (),
-    split: str = "train=.6,validation=.2,test=.2",
+    split: str | None = None,
     device: str = "auto",
     precision: Any = "32-true",
     say: Say = silent,
@@ -113,11 +119,10 @@ def plan(
     """Measure what a fit with the same arguments will need in memory and time; trains nothing and writes nothing."""
     row = catalog.row(method)
     reading, chosen = options.divide(given, row.reader(), row.load().Config)
-    table = row.reader().read(data, **reading)
-    _introduce(table, say)
-    shares = _shares(split)
-    train = table if len(shares) == 1 else table.split(shares, seed=0)["train"]
-    return replace(budget.plan(row.load()(**chosen), train, device, precision), method=row.name)
+    table, made = row.reader().read(data, **reading), row.load()(**chosen)
+    _introduce(table, say, made)
+    train = _divided(table, split or usual_split(table), {}, 0)["train"]
+    return replace(budget.plan(made, train, device, precision), method=row.name)
 
 
 def evaluate(run: Path, data: Path, say: Say = silent) -> dict[str, Any]:
@@ -142,6 +147,8 @@ def embed(
     A process that was stopped is taken up where it was, while run, data and views are the same.
     """
     method = load(run)
+    if not hasattr(method, "embed"):
+        raise UserError(f"{method.name} makes no vectors")
     table = read_for(Run(run), data, given)
     _introduce(table, say)
     origin = about(Run(run)) | {"data": table.fingerprint(), "given": json.dumps(given)}
@@ -205,6 +212,20 @@ def verify(
     return results
 
 
+def explain(run: Path) -> dict[str, Any]:
+    """What a fitted method says of its structures; writes it into the run folder as a page, too.
+
+    Raises `UserError` when the method has none.
+    """
+    method: Any = load(run)
+    if not hasattr(method, "explain"):
+        able = ", ".join(row.name for row in catalog.rows().values() if callable(getattr(row.load(), "explain", None)))
+        raise UserError(f"{method.name} does not say which views share what; these methods do: {able}")
+    found: dict[str, Any] = method.explain()
+    page = reports.write_structures(run, found)
+    return found | {"page": str(page)}
+
+
 def report(run: Path) -> Path:
     """Write a run's report page again."""
     Run(run).config()
@@ -220,8 +241,8 @@ def _report(folder: Path, say: Say) -> str | None:
         return None
 
 
-def _introduce(table: Any, say: Say) -> None:
-    """Say what was recognised in a table, and what looks wrong with it."""
+def _introduce(table: Any, say: Say, method: Method | None = None) -> None:
+    """Say what was recognised in a table, what looks wrong with it, and what a method to be fitted makes of it."""
     say(f"{table.source}: {len(table)} rows")
     for view in table.schema():
         holes = f", {100 * view['missing']:.1f} % missing" if view["missing"] else ""
@@ -229,11 +250,15 @@ def _introduce(table: Any, say: Say) -> None:
         say(f"  view {view['view']}: {shape} ({view['columns']})")
     for text in table.warnings():
         say(text if text in table.notes else f"warning: {text}")
+    for text in () if method is None else method.remarks(table):
+        say(text)
 
 
 def _reader_options(table: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What reads another file the same way: the columns that each view was made of, and what the user gave."""
-    return {**given, "view": {name: list(view.columns) for name, view in table.views.items()}}
+    """What reads another file the same way: columns and kind of each view, and what the user gave."""
+    views = {name: list(view.columns) for name, view in table.views.items()}
+    kinds = {name: view.kind for name, view in table.views.items() if hasattr(view, "kind")}
+    return {**given, **({"view": views} if views else {}), **({"kind": kinds} if kinds else {})}
 
 
 def about(run: Run) -> dict[str, str]:
@@ -244,29 +269,51 @@ def about(run: Run) -> dict[str, str]:
 def read_for(run: Run, path: Path, views: Sequence[str] | None = None, judged: bool = False) -> Any:
     """Read a file as the run's data were read, some views only when named; only what is judged needs its groups."""
     config = run.config()
-    stored = dict((config.get("data") or {}).get("reader") or {})
-    if not stored:
+    stored = (config.get("data") or {}).get("reader")
+    if stored is None:
         raise UserError(
             f"{run.folder}/config.yaml does not say how to read a file; only `counterpoint fit` writes that"
         )
-    if not judged:
-        stored.pop("group", None)
+    stored = {name: value for name, value in stored.items() if judged or name != "group"}
     if views is not None:
         for name in views:
             if name not in stored["view"]:
                 raise UserError(f'unknown view "{name}"; {nearest(name, stored["view"])}')
-        stored |= {"view": {name: stored["view"][name] for name in views}, "least_views": 1}
+        kept = {part: {name: stored[part][name] for name in views} for part in ("view", "kind") if part in stored}
+        stored |= {**kept, "least_views": 1}
     return catalog.row(config["method"]).reader().read(path, **stored)
 
 
-def _parts(request: Fit, table: Any, read: Callable[[Path], Any]) -> dict[str, Any]:
-    """The rows of each part: from files of their own, or split off by share."""
-    files = {name: path for name in PARTS[1:] if (path := getattr(request, name)) is not None}
-    shares = {name: share for name, share in _shares(request.split).items() if name not in files}
+def usual_split(table: Any) -> str:
+    """How data are divided unless a user says so."""
+    return str(getattr(table, "usual_split", SHARES))
+
+
+def _parts(request: Fit, table: Any, read: Callable[[Path], Any], say: Say) -> dict[str, Any]:
+    """The rows of each part: from files of their own, or divided; says what dividing left out."""
+    files = {name: read(path) for name in PARTS[1:] if (path := getattr(request, name)) is not None}
+    parts = _divided(table, request.split or usual_split(table), files, request.seed)
+    for text in dict.fromkeys(note for part in parts.values() for note in part.notes if note not in table.notes):
+        say(text)
+    return parts
+
+
+def _divided(table: Any, split: str, files: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """Parts by share of the rows, or as data that happened in time divide themselves."""
+    if hasattr(table, "divide"):
+        found: dict[str, Any] = table.divide(split, files)
+        return found
+    shares = {name: share for name, share in _shares(split).items() if name not in files}
     total = sum(shares.values())
     scaled = {name: share / total for name, share in shares.items()}
-    parts = {"train": table} if len(scaled) == 1 else table.split(scaled, seed=request.seed)
-    return parts | {name: read(path) for name, path in files.items()}
+    parts = {"train": table} if len(scaled) == 1 else table.split(scaled, seed=seed)
+    return {**parts, **files}
+
+
+def embedded(method: Method, parts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What embeddings.parquet holds: the rows of all parts, or what a method says of itself (its items)."""
+    own: Callable[[], Mapping[str, Any]] | None = getattr(method, "embedded", None)
+    return parts if own is None else own()
 
 
 def _shares(text: str) -> dict[str, float]:
@@ -275,7 +322,7 @@ def _shares(text: str) -> dict[str, float]:
     >>> _shares("train=.8,test=.2")
     {'train': 0.8, 'test': 0.2}
     """
-    example = "write train=.6,validation=.2,test=.2"
+    example = f"write {SHARES}"
     shares: dict[str, float] = {}
     for item in text.split(","):
         name, _, value = item.strip().partition("=")
@@ -305,6 +352,20 @@ def _picture(text: str | None, table: Any) -> tuple[str, tuple[int, int]] | None
     if height * width != width_of_view:
         raise UserError(f"--picture {text}: {height} x {width} is not the {width_of_view} numbers of the view")
     return view, (height, width)
+
+
+def _supervised(request: Fit, given: dict[str, Any], config: Any) -> tuple[Fit, dict[str, Any]]:
+    """A method with the option `label` learns the column that the report shows: --label and label= say the same."""
+    if "label" not in config.model_fields:
+        return request, given
+    given = ({} if request.label is None else {"label": request.label}) | given
+    return replace(request, label=given.get("label")), given
+
+
+def _own_picture(table: Any) -> str | None:
+    """The first view of pictures, as the report knows it."""
+    found = (name for name, view in table.views.items() if getattr(view, "kind", None) == "pictures")
+    return next((f"{name}:pictures" for name in found), None)
 
 
 def _known_column(name: str | None, table: Any) -> None:
@@ -386,16 +447,30 @@ def _own_rows(run: Path, target: str) -> tuple[np.ndarray, Any]:
     return ids, Encoded({target: torch.from_numpy(values)}, {target: torch.from_numpy(present)})
 
 
-def _write_pictures(path: Path, tables: Any, view: str, shape: tuple[int, int]) -> None:
+def _write_display(
+    path: Path, tables: Any, evaluation: Mapping[str, Any], picture: tuple[str, tuple[int, int]] | None
+) -> None:
+    """What the report shows of rows beside their ids: a view of numbers drawn as asked, else pictures and words."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    blocks = [
-        pa.table({"id": pa.array(table.ids), "picture": [reports.png(row, shape) for row in table.views[view].values]})
-        for table in tables
-    ]
-    with atomic_path(path) as temporary:
-        pq.write_table(pa.concat_tables(blocks), temporary)
+    examples = evaluation["assessment"].get("examples") or []
+    needed = {key for one in examples for key in (one["query"], *one["found"])}
+    blocks = []
+    for table in tables:
+        shown = table.display(needed, pictures=picture is None) if hasattr(table, "display") else None
+        if picture is not None:
+            view, shape = picture
+            drawn = {
+                "id": pa.array(table.ids),
+                "picture": [reports.png(row, shape) for row in table.views[view].values],
+            }
+            shown = pa.table(drawn) if shown is None else pa.table(drawn).join(shown.drop_columns("picture"), "id")
+        if shown is not None:
+            blocks.append(shown)
+    if blocks:
+        with atomic_path(path) as temporary:
+            pq.write_table(pa.concat_tables(blocks), temporary)
 
 
 def plain(value: Any) -> Any:

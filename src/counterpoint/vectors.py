@@ -1,4 +1,7 @@
-"""Vectors of rows as a Parquet file: id, split, `joint`, `view:<name>` (null for a row without it), other columns."""
+"""Vectors of rows as a Parquet file: id, split, `joint`, `view:<name>` (null for a row without it), other columns.
+
+Other columns are those kept with the data, and what the data `shown` of each row's views, such as its texts.
+"""
 
 import hashlib
 import json
@@ -128,7 +131,7 @@ def _rows(method: Any, table: Any, split: str | None) -> pa.Table:
     if encoded is not None:
         for name, vectors in encoded.vectors.items():
             columns[VIEW + name] = _vectors(vectors.numpy(), encoded.present[name].numpy())
-    for name, values in table.columns.items():
+    for name, values in {**getattr(table, "shown", {}), **table.columns}.items():
         columns[f"{name} (table)" if name in OWN else name] = pa.array(values, from_pandas=True)
     return pa.table(columns)
 

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,24 @@ def small(name: str, *more: Mapping[str, Any]) -> dict[str, Any]:
     return merged(allowed(method.Config, sample_of(method).small), *more)
 
 
-def fit(name: str, *more: Mapping[str, Any], run: Run | None = None, save_every: int = 0, judged: bool = False) -> Any:
-    """A small fit on data with gaps."""
-    method, sample = class_of(name), sample_of(class_of(name))
-    validation = sample.made(ROWS // 2, 1) if judged else None
+def made_for(sample: Sample, option: str) -> Callable[[int, int], Any]:
+    """What makes data with gaps: the sample's own, or those that an option is about."""
+    return sample.about[option].made if option in sample.about else sample.made
+
+
+def fit(
+    name: str,
+    *more: Mapping[str, Any],
+    run: Run | None = None,
+    save_every: int = 0,
+    judged: bool = False,
+    option: str = "",
+) -> Any:
+    """A small fit on data with gaps, those that `option` is about."""
+    method, made = class_of(name), made_for(sample_of(class_of(name)), option)
+    validation = made(ROWS // 2, 1) if judged else None
     trainer = Trainer(run=run, save_every=save_every, progress=False)
-    return method(**small(name, *more)).fit(sample.made(ROWS, 0), validation, trainer)
+    return method(**small(name, *more)).fit(made(ROWS, 0), validation, trainer)
 
 
 def flat(value: Any, path: str = "") -> dict[str, Any]:
@@ -62,9 +74,9 @@ def capabilities(method: Any, sample: Sample) -> list[str]:
     return [name for name in sample.calls if hasattr(method, name)]
 
 
-def outputs(method: Any, sample: Sample) -> dict[str, Any]:
+def outputs(method: Any, sample: Sample, option: str = "") -> dict[str, Any]:
     """What a fitted method answers about other rows."""
-    data = sample.made(ROWS // 2, 2)
+    data = made_for(sample, option)(ROWS // 2, 2)
     return flat({name: sample.calls[name](method, data) for name in capabilities(method, sample)})
 
 

@@ -10,7 +10,10 @@ from pydantic import BaseModel
 from counterpoint.training import Keep
 from counterpoint.training.optim import Group
 
-NEEDS: dict[str, dict[str, Any]] = {"optim.schedule": {"optim": {"name": "adamw", "warmup": 0}}}
+NEEDS: dict[str, dict[str, Any]] = {
+    "optim.schedule": {"optim": {"name": "adamw", "warmup": 0}},
+    "regulariser_weight": {"regulariser": "squared"},
+}
 """Options that only matter, or are only allowed, beside another."""
 
 

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import counterpoint.multimodal.sources as sources
 from counterpoint.errors import UserError
 from counterpoint.multimodal.readers import read
-from counterpoint.multimodal.table import Table
+from counterpoint.multimodal.table import Kind, Table
 
 AB = {"a": "a*", "b": "b*"}
 Make = str | bytes | Callable[[Path], None]
@@ -47,6 +47,11 @@ def duplicated(path: Path) -> None:
         writer.write_batch(batch)
 
 
+def events(values: Any, times: Any) -> Callable[[Path], None]:
+    return parquet(v=values, t=times, k=[["x"], ["y"]], b=[1, 2])
+
+
+EVENTS = {"view": {"a": "v,t,k", "b": "b"}}
 ONES = np.ones((4, 2))
 GOOD = parquet(a=[1.0, 2.0], b=[3.0, 4.0])
 MANY = "1,2\n" * 200
@@ -73,16 +78,39 @@ CASES: dict[str, tuple[str, Make, dict[str, Any], list[str]]] = {
     "text in numbers, late": ("t.csv", f"a,b\n{MANY}3,x7\n", {"view": AB}, ["row 201", 'column "b"', '"x7"']),
     "text among booleans": ("t.csv", "a,b\n" + "true,1\n" * 200 + "2,1\n", {"view": AB},
                            ['column "a"', '"2"', "true or false"]),
-    "text column": ("t.csv", "a,b\nx,2\ny,3\n", {"view": AB},
-                    ['column "a"', 'view "a"', "text", "later", "leave it out"]),
-    "text column, parquet": ("t.parquet", parquet(a=["x"], b=[1]), {"view": AB}, ['column "a"', "text", "later"]),
-    "categories": ("t.parquet", parquet(a=pa.array(["x"]).dictionary_encode(), b=[1]), {"view": AB},
-                   ['column "a"', "categories", "later"]),
+    "numbers as texts": ("t.parquet", parquet(a=["1", "2.5"], b=[1, 2]), {"view": AB},
+                         ['column "a" of view "a" holds numbers as texts', "kind.a=categories"]),
+    "text of numbers": ("t.csv", "a,b\n1,2\n", {"view": AB, "kind": {"a": "text"}},
+                        ['column "a" holds int64, not texts']),
+    "numbers of text": ("t.parquet", parquet(a=["x"], b=[1]), {"view": AB, "kind": {"a": "numbers"}},
+                        ['kind.a=numbers: column "a" holds string, not numbers']),
+    "text and numbers": ("t.csv", "a1,a2,b\nx,2,1\ny,3,1\n", {"view": AB},
+                         ['view "a" mixes texts ("a1") and numbers ("a2")', "kind.a=categories"]),
+    "categories of lists": ("t.parquet", parquet(a=[[1]], b=[1]), {"view": AB, "kind": {"a": "categories"}},
+                            ['column "a"', "no categories"]),
+    "events of two lists": ("t.parquet", parquet(a1=[["x"]], a2=[[1]], b=[1]), {"view": AB},
+                            ['mixes the list column "a1"', "view.a=VALUES,TIMES,TYPES"]),
+    "events of texts": ("t.parquet", parquet(a1=["x"], a2=["y"], b=[1]), {"view": AB, "kind": {"a": "events"}},
+                        ["three list columns in the order VALUES,TIMES,TYPES", "a1 (string)"]),
+    "events of unequal length": ("t.parquet", events([[1.0], [1.0, 2.0]], [[1.0], [1.0]]), EVENTS,
+                                 ["row 2", '"v" has 2 events, "t" 1']),
+    "events without a time": ("t.parquet", events([[1.0], [1.0]], [[1.0], [None]]), EVENTS,
+                              ["row 2", 'column "t"', "without a time"]),
+    "infinite event": ("t.parquet", events([[1.0], [float("inf")]], [[1.0], [2.0]]), EVENTS,
+                       ["row 2", 'column "v"', "infinite"]),
+    "two columns of pictures": ("t.parquet", parquet(a1=[b"x"], a2=[b"y"], b=[1]),
+                                {"view": AB, "kind": {"a": "pictures"}}, ['"a1" and "a2"', "one column"]),
+    "pictures of numbers": ("t.csv", "a,b\n1,2\n", {"view": AB, "kind": {"a": "pictures"}},
+                            ["neither paths of pictures"]),
+    "no pictures there": ("t.csv", "a,b\n" + "".join(f"p{i}.png,{i}\n" for i in range(8)), {"view": AB},
+                          ['column "a": 8 of 8 pictures do not open: p0.png (row 1: no such file), p1.png (row 2',
+                           "p4.png (row 5: no such file) and 3 more; mend them, or leave their cells empty"]),
     "dates": ("t.csv", "a,b\n2020-01-01,2\n", {"view": AB}, ['column "a"', "dates", "days since"]),
     "timestamps": ("t.parquet", parquet(a=pa.array([1], pa.timestamp("us")), b=[1]), {"view": AB}, ['"a"', "dates"]),
-    "pictures": ("t.parquet", parquet(a=[b"PNG"], b=[1]), {"view": AB}, ['column "a"', "pictures", "later"]),
-    "nested": ("t.parquet", parquet(a=[[[1]]], b=[1]), {"view": AB}, ['column "a"', "nested", "later"]),
-    "three axes": ("t.npz", npz(a=np.ones((4, 2, 2)), b=ONES), {"view": AB}, ['column "a"', "pictures", "later"]),
+    "no picture": ("t.parquet", parquet(a=[b"PNG"], b=[1]), {"view": AB},
+                   ["1 of 1 pictures do not open", "not a picture"]),
+    "nested": ("t.parquet", parquet(a=[[[[1]]]], b=[1]), {"view": AB}, ['column "a"', "no kind of view takes"]),
+    "four axes": ("t.npz", npz(a=np.ones((4, 2, 2, 2)), b=ONES), {"view": AB}, ['column "a"', "no kind of view takes"]),
     "infinity": ("t.csv", "a,b\n1,2\n1,-inf\n", {"view": AB}, ["row 2", 'column "b"', "-inf"]),
     "infinity in a vector": ("t.parquet", parquet(a=[[1.0, 2], [3, float("inf")]], b=[1, 2]), {"view": AB},
                              ["row 2", 'column "a"', "inf"]),
@@ -98,7 +126,6 @@ CASES: dict[str, tuple[str, Make, dict[str, Any], list[str]]] = {
                          ["row 2", '"who"', "id is missing"]),
     "id of lists": ("t.parquet", parquet(a=[1], b=[1], who=[[1]]), {"view": AB, "id": "who"},
                     ['"who"', "cannot be the id"]),
-    "later kind": ("t.csv", "a,b\n1,2\n", {"view": AB, "kind": {"a": "text"}}, ["kind.a", "later version"]),
     "unknown kind": ("t.csv", "a,b\n1,2\n", {"view": AB, "kind": {"a": "vectr"}}, ["kind.a", 'did you mean "vector"']),
     "kind of no view": ("t.csv", "a,b\n1,2\n", {"view": AB, "kind": {"c": "vector"}}, ["kind.c", '"c"', "a, b"]),
     "no proposal": ("t.csv", "a,b\n1,2\n", {}, ["two views", "view.a=", "a, b"]),
@@ -142,8 +169,16 @@ def test_one_line_names_what_is_wrong(name: str, tmp_path: Path, monkeypatch: py
 def test_missing_file_and_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.csv: no such file"):
         read(tmp_path / "none.csv")
-    with pytest.raises(UserError, match="is a folder"):
+    with pytest.raises(UserError, match="is a folder, and none that datasets saved"):
         read(tmp_path)
+
+
+def test_more_than_memory_is_refused_before_anything_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n" + "1,2\n" * 100)
+    monkeypatch.setattr("counterpoint.multimodal.kinds.numbers.free_memory", lambda device: 300)
+    with pytest.raises(UserError, match=r"a view of 1 columns and 100 rows needs .* GiB of memory are free"):
+        read(path, view=AB)
 
 
 def test_a_file_that_shrinks_while_it_is_read(tmp_path: Path) -> None:
@@ -209,9 +244,7 @@ options = st.fixed_dictionaries(
         "view": st.dictionaries(st.sampled_from(["a", "b", "c", "x y"]), patterns, max_size=3),
         "id": names,
         "group": names,
-        "kind": st.dictionaries(
-            st.sampled_from("abc"), st.sampled_from(["numbers", "vector", "text", "z"]), max_size=1
-        ),
+        "kind": st.dictionaries(st.sampled_from("abc"), st.sampled_from([*get_args(Kind), "z"]), max_size=1),
     },
 )
 

@@ -109,10 +109,14 @@ def brute_force(p_hat: float) -> dict[str, float]:
     def mean(ratio: Callable[..., float]) -> float:
         return sum(q * log2(ratio(*outcome)) for outcome, q in joint.items() if q > 0)
 
+    pair = mean(lambda a, b, c: p(a=a, b=b) / (p(a=a) * p(b=b)))
+    conditional = mean(lambda a, b, c: p(a=a, b=b, c=c) * p(c=c) / (p(a=a, c=c) * p(b=b, c=c)))
     return {
+        "a;b": pair,
+        "interaction": conditional - pair,
         "a;c": mean(lambda a, b, c: p(a=a, c=c) / (p(a=a) * p(c=c))),
         "b;c": mean(lambda a, b, c: p(b=b, c=c) / (p(b=b) * p(c=c))),
-        "a;b|c": mean(lambda a, b, c: p(a=a, b=b, c=c) * p(c=c) / (p(a=a, c=c) * p(b=b, c=c))),
+        "a;b|c": conditional,
         "c;b|a": mean(lambda a, b, c: p(a=a, b=b, c=c) * p(a=a) / (p(a=a, c=c) * p(a=a, b=b))),
         "total": mean(lambda a, b, c: p(a=a, b=b, c=c) / (p(a=a) * p(b=b) * p(c=c))),
     }
@@ -125,8 +129,8 @@ def test_information_equals_brute_force(p_hat: float) -> None:
 
 @pytest.mark.parametrize("dim", [1, 2, 3])
 def test_information_at_the_ends(dim: int) -> None:
-    at_one = {"a;c": 0, "b;c": 0, "a;b|c": dim, "c;b|a": dim, "total": dim}
-    at_zero = {"a;c": dim, "b;c": 0, "a;b|c": 0, "c;b|a": 0, "total": dim}
+    at_one = {"a;b": 0, "a;c": 0, "b;c": 0, "a;b|c": dim, "c;b|a": dim, "total": dim, "interaction": dim}
+    at_zero = {"a;b": 0, "a;c": dim, "b;c": 0, "a;b|c": 0, "c;b|a": 0, "total": dim, "interaction": 0}
     assert xor_information(1.0, dim) == pytest.approx(at_one, abs=1e-9)
     assert xor_information(0.0, dim) == pytest.approx(at_zero, abs=1e-9)
 

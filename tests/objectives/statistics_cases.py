@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from counterpoint.objectives import Embeddings, mean_over_ranks
+from counterpoint.objectives import Embeddings, Ids, linear_contrast, mean_over_ranks, spectral_contrast
 from counterpoint.objectives.regularisers import (
     alignment,
     barlow_twins,
@@ -44,6 +44,10 @@ OBJECTIVES: dict[str, Callable[[Rows], Tensor]] = {
     "vicreg": lambda r: vicreg(r.a, r.b),
     "vicreg, wide": lambda r: vicreg(*widened(r)),
     "cosine": lambda r: cosine(r.a, r.b).mean(),
+    "linear_contrast": lambda r: linear_contrast(
+        *(Embeddings(view, Ids(r.row, r.labels)) for view in r.views[:2])
+    ).mean(),
+    "spectral_contrast": lambda r: spectral_contrast(r.a, r.b).mean(),
     "orthogonality": lambda r: orthogonality(r.a, r.b),
     "orthogonality, wide": lambda r: orthogonality(*widened(r)),
     "swav": lambda r: swav(*(view @ r.table.T for view in r.views), temperature=r.t).mean(),

@@ -63,11 +63,15 @@ CALLS: dict[str, tuple[dict[str, Any], tuple[Any, ...], dict[str, Any]]] = {
     "BarlowTwinsLoss": ({"off_diagonal": 0.1}, two(), {}),
     "VICRegLoss": ({"covariance": 2.0}, two(), {}),
     "CosineLoss": ({}, two(), {}),
+    "LinearContrastLoss": ({}, two(), {}),
+    "SpectralContrastLoss": ({}, two(), {}),
     "OrthogonalityLoss": ({}, two(), {}),
     "SwAVLoss": ({"temperature": 0.3, "dim": D, "prototypes": 4}, two(), {}),
 }
 # these do not normalise by default
-AS_THEY_ARE = {"SoftmaxOverLoss", "BarlowTwinsLoss", "VICRegLoss", "CosineLoss", "OrthogonalityLoss"}
+AS_THEY_ARE = {"SoftmaxOverLoss", "BarlowTwinsLoss", "VICRegLoss", "CosineLoss", "OrthogonalityLoss"} | {
+    "SpectralContrastLoss"
+}
 
 
 def unit(value: Any) -> Any:
@@ -83,7 +87,7 @@ def test_every_class_is_tested() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["infonce", "weighted", "sigmoid", "mining", "views", "regularisers", "symile", "softmax"]
+    "module", ["infonce", "weighted", "sigmoid", "mining", "views", "regularisers", "symile", "softmax", "linear"]
 )
 def test_every_objective_has_a_class(module: str) -> None:
     found = import_module(f"counterpoint.objectives.{module}")

@@ -286,8 +286,8 @@ def test_capabilities_are_offered_when_the_method_has_them(served: Served) -> No
         def predict(self, data: Any) -> list[dict[str, Any]]:
             return [{"label": "sick", "rows": len(data)}] * len(data)
 
-        def recommend(self, user: Any, k: int) -> list[dict[str, Any]]:
-            return [{"id": f"item {n} for {user}", "score": 1.0} for n in range(k)]
+        def recommend(self, users: list[Any], k: int, **wishes: Any) -> list[list[dict[str, Any]]]:
+            return [[{"id": f"item {n} for {user}", "score": 1.0} for n in range(k)] for user in users]
 
     with client_of(Served(Able(), "able")) as client:
         predicted = client.post("/predict", json={"input": [RECORD, RECORD]}).json()

@@ -158,7 +158,7 @@ def test_the_weights_follow_the_recipe(run: Folder, table: Table, tmp_path: Path
     total = np.zeros((len(table), 4))
     for name, view in facts.items():
         tower = f"encoders.towers.view_{name}"
-        x, present = scaled(table.views[name].values, f"{tower}.standardise", tensors, view["gaps"])
+        x, present = scaled(table.views[name].values, f"{tower}.front", tensors, view["gaps"])
         layers = sorted(int(key.split(".")[-2]) for key in tensors if re.match(rf"{tower}\.net\.\d+\.weight", key))
         for layer in layers:
             x = x @ tensors[f"{tower}.net.{layer}.weight"].T + tensors[f"{tower}.net.{layer}.bias"]

@@ -18,6 +18,7 @@ from counterpoint.errors import UserError
 from counterpoint.multimodal.clip import CLIP
 from counterpoint.multimodal.table import Table
 from counterpoint.serving import bulk, search
+from counterpoint.serving import recommend as recommending
 from counterpoint.serving.index import Index
 from counterpoint.training import Method, Run, Trainer, load
 from small import write_rows
@@ -114,7 +115,7 @@ def test_filters_and_the_table(capsys: pytest.CaptureFixture[str]) -> None:
             ["index", "vectors.parquet", "--view", "lab", "-o", "x"],
             'has no vectors "lab" with ids; did you mean "labs"',
         ),
-        (["recommend", "run", "--user", "ann"], "clip cannot recommend; methods that can: none so far"),
+        (["recommend", "run", "--user", "ann"], "clip cannot recommend; methods that can: sasrec, popularity"),
     ],
 )
 def test_a_mistake_is_one_line(arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,11 +137,12 @@ def test_an_index_of_vectors_from_elsewhere(tmp_path: Path) -> None:
 
 def test_a_method_that_recommends_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     class Shop(Method):
-        def recommend(self, user: str, k: int) -> list[dict[str, Any]]:
-            return [{"id": f"{user}{place}", "score": 1.0} for place in range(k)]
+        def recommend(self, users: list[str], k: int) -> list[list[dict[str, Any]]]:
+            return [[{"id": f"{user}{place}", "score": 1.0} for place in range(k)] for user in users]
 
-    monkeypatch.setattr(search, "load", lambda run: Shop())
-    assert search.recommend(Path("run"), ["a"], 1) == [{"user": "a", "found": [{"id": "a0", "score": 1.0}]}]
+    monkeypatch.setattr(recommending, "load", lambda run: Shop())
+    found = recommending.recommend(Path("run"), ["a"], k=1)
+    assert found == [{"user": "a", "found": [{"id": "a0", "score": 1.0}]}]
 
 
 def test_embedding_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Plans hold every row, keep what they promise about a batch, and follow from their stream."""
 
+import itertools
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -13,6 +14,7 @@ from torch import Tensor
 from counterpoint.errors import UserError
 from counterpoint.training import rng
 from counterpoint.training.samplers import (
+    by_length,
     class_balanced,
     group_aware,
     hard_negatives,
@@ -39,6 +41,22 @@ def test_every_row_once_and_no_batch_of_one(n: int, size: int, seed: int) -> Non
     assert all(len(rows) == size for rows in batches[:-1])
     assert 2 <= len(batches[-1]) <= size + 1
     assert torch.equal(torch.cat(batches), torch.cat(shuffled(n, size, rng(seed))))
+
+
+@given(st.lists(st.integers(1, 50), min_size=2, max_size=80), st.integers(2, 8), st.integers(1, 4), st.integers(0, 3))
+def test_by_length_pads_less_than_chance(lengths: list[int], size: int, window: int, seed: int) -> None:
+    of = torch.tensor(lengths)
+    if len(of) < size:
+        with pytest.raises(UserError, match="training rows"):
+            by_length(of, size, rng(seed))
+        return
+    plan = by_length(of, size, rng(seed), window)
+    assert sorted(rows_of(plan)) == list(range(len(of)))
+    assert all(2 <= len(rows) <= size + 1 for rows in plan)
+    assert torch.equal(torch.cat(plan), torch.cat(by_length(of, size, rng(seed), window)))
+    whole = by_length(of, size, rng(seed), window=len(of))
+    ends = sorted((int(of[rows].min()), int(of[rows].max())) for rows in whole)
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(ends))
 
 
 def test_in_order() -> None:

@@ -29,6 +29,9 @@ from counterpoint.evaluation.probes import Probe as Probe
 from counterpoint.evaluation.probes import few_labels as few_labels
 from counterpoint.evaluation.probes import knn_probe as knn_probe
 from counterpoint.evaluation.probes import linear_probe as linear_probe
+from counterpoint.evaluation.ranking import gini as gini
+from counterpoint.evaluation.ranking import ranking_columns as ranking_columns
+from counterpoint.evaluation.ranking import top_k as top_k
 from counterpoint.evaluation.retrieval import Ranks as Ranks
 from counterpoint.evaluation.retrieval import ranks as ranks
 from counterpoint.evaluation.retrieval import ranks_in_chunks as ranks_in_chunks

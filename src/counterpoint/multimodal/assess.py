@@ -12,6 +12,8 @@ from counterpoint.errors import UserError
 from counterpoint.evaluation import Probe, few_labels, geometry, kmeans_agreement, linear_probe
 from counterpoint.multimodal.corrupt import swap
 from counterpoint.multimodal.judge import candidate_sets, task_table
+from counterpoint.multimodal.kinds import KINDS
+from counterpoint.multimodal.kinds.kind import How
 from counterpoint.multimodal.table import Table
 from counterpoint.multimodal.use import embed_views, retrieve
 from counterpoint.training import rng
@@ -136,9 +138,20 @@ def _with_labels(method: Any, train: Table, test: Table, label: str) -> dict[str
 
 
 def raw_values(table: Table, train: Table) -> Float[Tensor, "n d"]:
-    """All views side by side, gaps at the training mean: what a probe sees without a learned space."""
+    """All views side by side, gaps at the training mean: what a probe sees without a learned space.
+
+    Views that are not of numbers enter as closed forms take them: ones for levels, vectors of frozen encoders.
+    """
     parts = []
     for name, view in table.views.items():
+        if view.items is not None:
+            kind = KINDS[view.kind]
+            front = kind.front(kind.measure(train.views[name], How()))
+            starts = range(0, max(1, len(table)), front.rows)
+            with torch.no_grad():
+                blocks = [front(front.tensor(view, slice(start, start + front.rows))) for start in starts]
+            parts.append(torch.cat(blocks).numpy())
+            continue
         mean = np.nan_to_num(np.nanmean(train.views[name].values, axis=0))
         parts.append(np.where(np.isnan(view.values), mean, view.values))
     return torch.from_numpy(np.concatenate(parts, axis=1).astype(np.float32))

@@ -63,14 +63,14 @@ class RidgeCCA(Space, Method):
             self.register_buffer(f"of {b} with {a}", torch.zeros(widths[b], k))
         use.allocate_references(self, self.scalers.widths)
 
-    def encode(self, views: dict[str, Float[Tensor, "n _"]]) -> Encoded:
+    def encode(self, views: dict[str, Tensor]) -> Encoded:
         """Scaled views; which projection applies depends on the pair."""
         encoded: Encoded = self.scalers(views)
         return encoded
 
     def batch(self, data: Table, rows: Int[Tensor, " n"], generator: torch.Generator) -> Batch:
         """Raw values of the rows."""
-        return batch_of(data, rows)
+        return batch_of(data, rows, self.fronts)
 
     def phases(self, data: Table) -> list[Phase]:
         """One pass over all rows that solves every pair, then the references."""

@@ -13,7 +13,7 @@ from counterpoint.multimodal.table import Table, View
 
 Generator = np.random.Generator | torch.Generator
 Masks = dict[str, Bool[np.ndarray, " n"]]
-Change = Callable[[View, Bool[np.ndarray, " n"]], Float32[np.ndarray, "k d"]]
+Change = Callable[[View, Bool[np.ndarray, " n"]], Shaped[np.ndarray, "k d"]]
 
 
 def swap(
@@ -48,8 +48,8 @@ def swap(
             mask[:] = False
         donors[name] = _cycle(mask, rng) if everywhere is None else everywhere
 
-    def another(view: View, mask: Bool[np.ndarray, " n"]) -> Float32[np.ndarray, "k d"]:
-        changed: Float32[np.ndarray, "k d"] = view.values[mask]
+    def another(view: View, mask: Bool[np.ndarray, " n"]) -> Shaped[np.ndarray, "k d"]:
+        changed: Shaped[np.ndarray, "k d"] = view.values[mask]
         changed[:, columns] = view.values[donors[view.name][mask], columns]
         return changed
 
@@ -65,7 +65,9 @@ def hide(table: Table, views: str | Sequence[str], share: float, generator: Gene
     [True, True]
     """
     masks = _hits(table, views, share, _numpy(generator))
-    return _apply(table, masks, lambda view, mask: np.full((mask.sum(), view.width), np.nan, dtype=np.float32))
+    return _apply(
+        table, masks, lambda view, mask: np.full_like(view.values[mask], np.nan if view.items is None else -1)
+    )
 
 
 def noise(
@@ -79,7 +81,7 @@ def noise(
     """Replace one of `views` in each row, with probability `share`, by Gaussian noise: uninformative.
 
     The noise has mean 0 and standard deviation `scale`; by default each number's own mean and standard deviation
-    over the table. Returns and raises as `swap` does.
+    over the table. Returns and raises as `swap` does, and for a view that is not of numbers.
 
     >>> table = Table.of({"a": [[1.0], [2.0]], "b": [[3.0], [4.0]]})
     >>> noise(table, "a", 1.0, np.random.default_rng(0))[0].columns["corrupt"].tolist()
@@ -87,6 +89,11 @@ def noise(
     """
     rng = _numpy(generator)
     masks = _hits(table, views, share, rng)
+    for name in masks:
+        if table.views[name].items is not None:
+            raise UserError(
+                f'{table.source}: view "{name}" is {table.views[name].kind}; noise is for numbers, use swap'
+            )
 
     def gaussian(view: View, mask: Bool[np.ndarray, " n"]) -> Float32[np.ndarray, "k d"]:
         drawn = rng.standard_normal((int(mask.sum()), view.width))

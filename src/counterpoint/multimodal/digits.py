@@ -5,12 +5,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet
 
 from counterpoint.errors import UserError
-from counterpoint.files import atomic_path
 from counterpoint.multimodal.table import Table
+from counterpoint.multimodal.written import write_table
 
 VIEWS = {"fou": 76, "kar": 64, "zer": 47, "pix": 240, "fac": 216, "mor": 6}
 """Fourier, Karhunen-Loeve, Zernike, pixel averages (16 rows of 15), profile, morphological: numbers per row."""
@@ -33,12 +31,7 @@ def digits() -> Table:
 
 def write_digits(path: str | Path) -> None:
     """Write the digits as Parquet: columns id and digit, and one vector column per view."""
-    table = digits()
-    columns = {"id": pa.array(table.ids), "digit": pa.array(table.columns["digit"])}
-    for name, view in table.views.items():
-        columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(view.values.reshape(-1)), view.width)
-    with atomic_path(path) as temporary:
-        pa.parquet.write_table(pa.table(columns), temporary)
+    write_table(path, digits())
 
 
 def _folder() -> Path:

@@ -8,8 +8,9 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
+from counterpoint.multimodal.kinds.kind import Front
 from counterpoint.multimodal.table import Table
-from counterpoint.multimodal.views import Standardise, of_all_ranks
+from counterpoint.multimodal.views import front_of, of_all_ranks
 from counterpoint.training import Batch, Clock, Encoded, Method, MethodConfig, Phase
 
 
@@ -24,19 +25,20 @@ class ViewScalers(nn.Module):
 
     def __init__(self, facts: dict[str, Any]) -> None:
         super().__init__()
-        self.scalers = nn.ModuleDict({f"view_{name}": Standardise(view) for name, view in facts.items()})
-        self.widths = {name: self._of(name).width for name in facts}
+        self.scalers = nn.ModuleDict({f"view_{name}": front_of(view) for name, view in facts.items()})
+        self.widths = {name: front.width for name, front in self.fronts.items()}
 
-    def _of(self, name: str) -> Standardise:
-        scaler = self.scalers[f"view_{name}"]
-        assert isinstance(scaler, Standardise)
-        return scaler
+    @property
+    def fronts(self) -> dict[str, Front]:
+        """What makes tensors of rows, by view."""
+        return {name.removeprefix("view_"): part for name, part in self.scalers.items() if isinstance(part, Front)}
 
-    def forward(self, views: Mapping[str, Float[Tensor, "n _"]]) -> Encoded:
+    def forward(self, views: Mapping[str, Tensor]) -> Encoded:
         """Scaled values and presence of the views given."""
+        fronts = self.fronts
         return Encoded(
-            {name: self._of(name)(values) for name, values in views.items()},
-            {name: self._of(name).present(values) for name, values in views.items()},
+            {name: fronts[name](values) for name, values in views.items()},
+            {name: fronts[name].present(values) for name, values in views.items()},
         )
 
 

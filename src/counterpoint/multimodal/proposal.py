@@ -54,20 +54,20 @@ def require(column: str, names: Sequence[str], source: str, use: str) -> None:
 def propose(head: pa.Table, vectors: Sequence[str], names: Sequence[str]) -> dict[str, str]:
     """Propose views, as the `view` option would say them, from column names and a look at the first rows.
 
-    `head` holds the numeric columns, `vectors` names the list columns (each a view). Numeric columns with a
-    common beginning (before `_`, `.`, `-`, a space or a digit) make a view, what is left over makes the view
+    `head` holds the numeric columns, `vectors` names columns of lists, texts or pictures (each a view). Numeric columns
+    with a common beginning (before `_`, `.`, `-`, a space or a digit) make a view, what is left over makes the view
     "rest". Constant columns, ids and labels belong to no view.
 
     >>> head = pa.table({"lab_a": [1.5], "lab_b": [2.0], "v1": [0.5], "v2": [0.1], "patient_id": [7]})
     >>> propose(head, ["ecg"], [*head.column_names, "ecg"])
     {'lab': 'lab_*', 'v': 'v*', 'ecg': 'ecg'}
     """
-    numbers = [name for name in head.column_names if not _set_aside(name) and _can_be_said(name, names)]
+    numbers = [name for name in head.column_names if not set_aside(name) and _can_be_said(name, names)]
     groups = _by_beginning(numbers, others=len(vectors))
     grouped = {name for columns in groups.values() for name in columns}
     rest = [name for name in numbers if name not in grouped and _describes(as_float32(head.column(name)))]
     patterns = [(beginning, _pattern(beginning, columns, names)) for beginning, columns in groups.items()]
-    patterns += [(name, _exactly(name)) for name in vectors if not _set_aside(name) and _can_be_said(name, names)]
+    patterns += [(name, _exactly(name)) for name in vectors if not set_aside(name) and _can_be_said(name, names)]
     if len(rest) >= 2:
         patterns.append(("rest", ",".join(_exactly(name) for name in rest)))
     proposal: dict[str, str] = {}
@@ -104,7 +104,8 @@ def _words(name: str) -> list[re.Match[str]]:
     return list(re.finditer(r"[^_.\-\s\d]+", name))
 
 
-def _set_aside(name: str) -> bool:
+def set_aside(name: str) -> bool:
+    """Whether a column's name says that it is an id, a label or the like."""
     words = _words(name)
     return name == "y" or (bool(words) and ASIDE.fullmatch(words[-1].group().lower()) is not None)
 

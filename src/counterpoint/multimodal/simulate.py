@@ -8,6 +8,7 @@ from jaxtyping import Float, Float32
 from counterpoint.errors import UserError
 from counterpoint.multimodal.corrupt import noise as gaussian_noise
 from counterpoint.multimodal.corrupt import swap
+from counterpoint.multimodal.information import interaction_information, mutual_information, total_correlation
 from counterpoint.multimodal.table import Table
 
 Bits = Float32[np.ndarray, "n d"]
@@ -90,31 +91,45 @@ def xor_sweep(n: int, p_hat: float, dim: int = 1, seed: int = 0) -> Table:
     )
 
 
-def xor_information(p_hat: float, dim: int = 1) -> dict[str, float]:
-    """Exact information (bits) between the views of `xor_sweep`, by enumeration of all 8**dim outcomes.
+def xor_joint(p_hat: float, dim: int = 1) -> Float[np.ndarray, "k k k"]:
+    """The joint probabilities of the values of a, b and c of `xor_sweep`, a value being `dim` bits read as a number.
 
-    Keys: "a;c", "b;c", "a;b|c", "c;b|a" and "total" (the total correlation of a, b and c). `dim` is at most 8.
+    `dim` is from 1 to 8: the table has 8**dim entries; else raises `UserError`.
 
-    >>> information = xor_information(1.0)
-    >>> {name: round(bits, 6) + 0.0 for name, bits in information.items()}
-    {'a;c': 0.0, 'b;c': 0.0, 'a;b|c': 1.0, 'c;b|a': 1.0, 'total': 1.0}
+    >>> xor_joint(1.0).sum(axis=0)
+    array([[0.25, 0.25],
+           [0.25, 0.25]])
     """
     if not 1 <= dim <= 8:
-        raise UserError(f"xor_information enumerates 8**dim outcomes; dim must be from 1 to 8, not {dim}")
+        raise UserError(f"the joint table has 8**dim entries; dim must be from 1 to 8, not {dim}")
     size = 2**dim
     a, b = np.meshgrid(np.arange(size), np.arange(size), indexing="ij")
     joint = np.zeros((size, size, size))
     joint[a, b, a ^ b] += p_hat / size**2
     joint[a, b, a] += (1 - p_hat) / size**2
-    h_a, h_b, h_c = (_entropy(joint.sum(axis)) for axis in ((1, 2), (0, 2), (0, 1)))
-    h_bc, h_ac, h_ab = (_entropy(joint.sum(axis)) for axis in (0, 1, 2))
-    h_abc = _entropy(joint)
+    return joint
+
+
+def xor_information(p_hat: float, dim: int = 1) -> dict[str, float]:
+    """Exact information (bits) between the views of `xor_sweep`, by enumeration of all 8**dim outcomes.
+
+    Keys: "a;b", "a;c", "b;c", "a;b|c", "c;b|a", "total" (the total correlation of the three) and "interaction"
+    (what only the three show together). `dim` is from 1 to 8, else raises `UserError`.
+    Source: arXiv 2411.01053, section 5.1.
+
+    >>> information = xor_information(1.0)
+    >>> {name: round(bits, 6) + 0.0 for name, bits in information.items() if name in ("a;c", "a;b|c", "total")}
+    {'a;c': 0.0, 'a;b|c': 1.0, 'total': 1.0}
+    """
+    joint = xor_joint(p_hat, dim)
     return {
-        "a;c": h_a + h_c - h_ac,
-        "b;c": h_b + h_c - h_bc,
-        "a;b|c": h_ac + h_bc - h_c - h_abc,
-        "c;b|a": h_ac + h_ab - h_a - h_abc,
-        "total": h_a + h_b + h_c - h_abc,
+        "a;b": mutual_information(joint, [0], [1]),
+        "a;c": mutual_information(joint, [0], [2]),
+        "b;c": mutual_information(joint, [1], [2]),
+        "a;b|c": mutual_information(joint, [0], [1], given=[2]),
+        "c;b|a": mutual_information(joint, [2], [1], given=[0]),
+        "total": total_correlation(joint),
+        "interaction": interaction_information(joint),
     }
 
 
@@ -171,9 +186,3 @@ def _signs(rng: np.random.Generator, n: int, dim: int) -> Bits:
 
 def _flipped(signs: Bits, probability: float, rng: np.random.Generator) -> Bits:
     return np.where(rng.random(signs.shape) < probability, -signs, signs)
-
-
-def _entropy(probabilities: Float[np.ndarray, "..."]) -> float:
-    """Shannon entropy in bits."""
-    known = probabilities[probabilities > 0]
-    return float(-(known * np.log2(known)).sum())

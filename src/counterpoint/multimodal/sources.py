@@ -1,5 +1,6 @@
-"""Files as streams of Arrow record batches: CSV, TSV, Parquet, Arrow/Feather and npz."""
+"""Files as streams of Arrow record batches: CSV, TSV, Parquet, Arrow/Feather, npz and saved Hugging Face data sets."""
 
+import json
 import zipfile
 import zlib
 from collections import Counter
@@ -25,8 +26,8 @@ BATCH_BYTES = 32_000_000
 CSV_BLOCK = 2_000_000
 # Decoding holds a dictionary and a page of about 1 MB for every column that is read at the same time.
 COLUMNS_AT_ONCE = 16
-PICTURES = pa.list_(pa.list_(pa.float32()))
-"""Stands in a schema for arrays of three or more axes, which no view can hold."""
+DEEP = pa.list_(pa.list_(pa.list_(pa.float32())))
+"""Stands in a schema for arrays of four or more axes, which no view can hold."""
 
 
 @dataclass(frozen=True)
@@ -75,18 +76,14 @@ class Source:
 
 
 def open_source(path: str | Path) -> Source:
-    """Open a table by its suffix; raises `UserError` when it is missing, empty, damaged or unknown."""
+    """Open a table by its suffix, or a folder that `datasets` saved.
+
+    Raises `UserError` when it is missing, empty, damaged or unknown.
+    """
     path = Path(path)
     if not path.exists():
         raise UserError(f"{path}: no such file")
-    if path.is_dir():
-        raise UserError(f"{path}: is a folder; name one file")
-    opener = OPENERS.get(path.suffix.lower())
-    if opener is None:
-        raise UserError(f'{path}: unknown format "{path.suffix}"; {nearest(path.suffix, OPENERS)}')
-    if path.stat().st_size == 0:
-        raise UserError(f"{path}: the file is empty")
-    source = opener(path)
+    source = _saved(path) if path.is_dir() else _of_file(path)
     names = source.schema.names
     if repeated := [(name, times) for name, times in Counter(names).items() if times > 1]:
         raise UserError(f'{path}: column "{repeated[0][0]}" appears {repeated[0][1]} times; rename them')
@@ -95,6 +92,15 @@ def open_source(path: str | Path) -> Source:
     if source.rows == 0:
         raise UserError(f"{path}: has no rows")
     return source
+
+
+def _of_file(path: Path) -> Source:
+    opener = OPENERS.get(path.suffix.lower())
+    if opener is None:
+        raise UserError(f'{path}: unknown format "{path.suffix}"; {nearest(path.suffix, OPENERS)}')
+    if path.stat().st_size == 0:
+        raise UserError(f"{path}: the file is empty")
+    return opener(path)
 
 
 def is_number(kind: pa.DataType) -> bool:
@@ -211,6 +217,32 @@ def _ipc_reader(
         return pa.ipc.open_stream(file, options=options)
 
 
+# --- a folder of Hugging Face datasets
+
+
+def _saved(folder: Path) -> Source:
+    """What `Dataset.save_to_disk` left: state.json names Arrow files, which are read one after the other."""
+    if (folder / "dataset_dict.json").is_file():
+        with reading(folder, "a data set"):
+            parts = json.loads((folder / "dataset_dict.json").read_text(encoding="utf-8"))["splits"]
+        raise UserError(f"{folder}: holds the parts {', '.join(parts)}; name one, such as {folder / parts[0]}")
+    if not (folder / "state.json").is_file():
+        raise UserError(f"{folder}: is a folder, and none that datasets saved (no state.json); name one file")
+    with reading(folder, "a data set"):
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        names = [Path(file["filename"]).name for file in state["_data_files"]]
+    if not names:
+        raise UserError(f"{folder}: has no rows")
+    files = [_arrow(folder / name) for name in names]
+
+    def stream(numbers: Sequence[str], others: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        for file in files:
+            yield from file.stream(numbers, others)
+
+    rows = sum(file.rows for file in files)
+    return Source(folder, files[0].schema, rows, stream, columns_at_once=COLUMNS_AT_ONCE)
+
+
 # --- CSV and TSV
 
 
@@ -321,9 +353,9 @@ def _npz(path: Path) -> Source:
 
 
 def _numpy_type(path: Path, name: str, values: np.ndarray) -> pa.DataType:
-    if values.ndim > 2:
-        return PICTURES
-    if values.ndim == 2 and values.shape[1] == 0:
+    if values.ndim > 3:
+        return DEEP
+    if values.ndim > 1 and 0 in values.shape[1:]:
         raise UserError(f'{path}: array "{name}" has no columns')
     try:
         return _to_arrow(values[:1]).type
@@ -332,9 +364,11 @@ def _numpy_type(path: Path, name: str, values: np.ndarray) -> pa.DataType:
 
 
 def _to_arrow(values: np.ndarray) -> pa.Array:
-    """One axis becomes a column, two axes a column of vectors."""
-    flat = pa.array(np.ascontiguousarray(values.astype(values.dtype.newbyteorder("="), copy=False)).reshape(-1))
-    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1]) if values.ndim == 2 else flat
+    """One axis becomes a column, two axes a column of vectors, three a column of lists of vectors."""
+    found = pa.array(np.ascontiguousarray(values.astype(values.dtype.newbyteorder("="), copy=False)).reshape(-1))
+    for length in reversed(values.shape[1:]):
+        found = pa.FixedSizeListArray.from_arrays(found, length)
+    return found
 
 
 OPENERS: dict[str, Callable[[Path], Source]] = {

@@ -5,8 +5,10 @@ from typing import Any
 from counterpoint.multimodal import encoders, use
 from counterpoint.multimodal.assess import assess
 from counterpoint.multimodal.encoders import ViewEncoders
+from counterpoint.multimodal.impute import impute
 from counterpoint.multimodal.judge import cross_view
 from counterpoint.multimodal.table import Table
+from counterpoint.multimodal.views import Fronts
 from counterpoint.objectives import LogScale
 
 REFERENCE = "`reference NAME` holds vectors of some training rows, which only `reliability` compares with."
@@ -20,7 +22,12 @@ def scaled(part: str) -> str:
 
 1. (x - `{part}.mean`) / `{part}.scale`; then append, for each column that `views.NAME.gaps` of the facts
    lists, 1 where it is missing and 0 where not; then put 0 for every NaN.
-2. The view is absent where all of its numbers are missing, or one is missing in a column that `gaps` does not list."""
+2. The view is absent where all of its numbers are missing, or one is missing in a column that `gaps` does not list.
+
+x of a frozen text or picture view is the vector of its encoder (`views.NAME.base`). Categories are 1 for the level that
+a column has among `views.NAME.levels`, or in the place behind them for a rare or new one, columns side by side, then
+the gaps; step 1 is left out. Encoders that learn, and events, have a `front` with tensors of their own, named as in the
+library's class of the view's kind."""
 
 
 class Space:
@@ -34,7 +41,14 @@ class Space:
     judge, assess = staticmethod(cross_view), staticmethod(assess)
     embed, embed_views, joint = use.embed, use.embed_views, use.joint
     retrieve, reliability = use.retrieve, use.reliability
+    impute = impute
     recipe: str
+
+    @property
+    def fronts(self: Any) -> Fronts:
+        """What makes tensors of rows, by view; here that of methods with `scalers`."""
+        found: Fronts = self.scalers.fronts
+        return found
 
 
 class LearnedSpace(Space):
@@ -42,9 +56,12 @@ class LearnedSpace(Space):
 
     scale: LogScale
     measure, encode, batch, after = encoders.measure, encoders.encode, encoders.batch, encoders.clamp_scale
+    fronts = property(encoders.fronts)
+    remarks, tables, load_tables = encoders.remarks, encoders.tables, encoders.load_tables
     phases = use.phases
-    recipe = f"""{scaled("encoders.towers.view_NAME.standardise")}
-3. For each `encoders.towers.view_NAME.net.K.weight` in the order of K: W x + b, then ReLU after all but the last.
+    recipe = f"""{scaled("encoders.towers.view_NAME.front")}
+3. For each `encoders.towers.view_NAME.net.K.weight` in the order of K: W x + b, then ReLU after all but the last;
+   where there is an `encoders.towers.view_NAME.skip.weight`, add it times what step 1 gave.
 4. Divide by the length (at least 1e-4). That is the view's vector.
 
 {JOINT}"""

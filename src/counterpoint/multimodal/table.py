@@ -1,19 +1,20 @@
 """Rows that are described several ways: the data of the multimodal wing."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int, Shaped
+from jaxtyping import Bool, Float32, Int, Int64, Shaped
 
 from counterpoint.errors import UserError, nearest
+from counterpoint.multimodal.items import Items
 from counterpoint.rows import check_rows, split_rows
 
-Kind = Literal["numbers", "vector"]
+Kind = Literal["numbers", "vector", "categories", "text", "pictures", "events", "tokens"]
 Index = slice | Int[np.ndarray, " k"] | Bool[np.ndarray, " n"]
 BLOCK = 65_536
 """Rows looked at together, so that no temporary array is as large as the table."""
@@ -21,16 +22,17 @@ BLOCK = 65_536
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """One description of every row, as float32 numbers in which NaN means missing.
+    """One description of every row: float32 numbers, NaN where missing, or the numbers of `items`, -1 where missing.
 
     `kind` is "numbers" for a block of measurements and "vector" for a list whose entries only mean something
-    together; `columns` names the file's columns it came from.
+    together; "categories", "text", "pictures" and "events" have items. `columns` names the file's columns it came from.
     """
 
     name: str
     kind: Kind
     columns: tuple[str, ...]
-    values: Float32[np.ndarray, "n d"]
+    values: Float32[np.ndarray, "n d"] | Int64[np.ndarray, "n k"]
+    items: Items | None = None
 
     @property
     def width(self) -> int:
@@ -40,23 +42,34 @@ class View:
     @cached_property
     def present(self) -> Bool[np.ndarray, " n"]:
         """Which rows have at least one value."""
-        return np.concatenate([~np.isnan(block).all(1) for block in _blocks(self.values)])
+        return np.concatenate([~lacking(block).all(1) for block in _blocks(self.values)])
 
     @property
     def missing(self) -> float:
         """Share of values that are missing."""
-        return sum(int(np.isnan(block).sum()) for block in _blocks(self.values)) / max(1, self.values.size)
+        return sum(int(lacking(block).sum()) for block in _blocks(self.values)) / max(1, self.values.size)
 
     def label(self, column: int) -> str:
         """The name of one of its numbers: the file's column, with a position when that column holds lists."""
         return self.columns[column] if len(self.columns) == self.width else f"{self.columns[0]}[{column}]"
 
     def digest(self) -> str:
-        """A hash of the values."""
+        """A hash of the values, or of the items that they number."""
         digest = hashlib.blake2b(repr(self.values.shape).encode(), digest_size=16)
+        hashes = None if self.items is None else np.concatenate([self.items.hashes, np.zeros((1, 16), np.uint8)])
         for block in _blocks(self.values):
-            digest.update(np.ascontiguousarray(block).data)
+            digest.update(np.ascontiguousarray(block if hashes is None else hashes[block]).data)
         return digest.hexdigest()
+
+    def entries(self, row: int) -> list[Any]:
+        """The items of one row, None where missing."""
+        assert self.items is not None
+        return [None if number < 0 else self.items.entries[number] for number in self.values[row].tolist()]
+
+
+def lacking(values: Shaped[np.ndarray, "..."]) -> Bool[np.ndarray, "..."]:
+    """Where a value is missing: NaN among numbers, -1 among the numbers of items."""
+    return np.isnan(values) if values.dtype.kind == "f" else values < 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,12 +105,20 @@ class Table:
         views: Mapping[str, Any],
         columns: Mapping[str, Any] | None = None,
         source: str = "memory",
-        kind: Kind = "vector",
+        kind: Kind | Mapping[str, Kind] = "vector",
     ) -> "Table":
-        """A table from arrays: rows x numbers per view, a value per row for a column; ids are row numbers."""
-        blocks = {name: _block(values) for name, values in views.items()}
-        made = {name: View(name, kind, (name,), block) for name, block in blocks.items()}
-        rows = len(next(iter(blocks.values()))) if blocks else 0
+        """A table from arrays: rows x numbers per view, a value per row for a column; ids are row numbers.
+
+        `kind` is that of all views, or those of some (the rest are vectors). Of the kinds with items a view is a list
+        with one record per row (`records`): a text, levels, a picture's path or bytes, (value, time, type) events.
+
+        >>> table = Table.of({"labs": [[1], [2]], "note": ["a cough", None]}, kind={"note": "text"})
+        >>> table.views["note"].present.tolist()
+        [True, False]
+        """
+        kinds = {name: kind if isinstance(kind, str) else kind.get(name, "vector") for name in views}
+        made = {name: _made(name, kinds[name], values) for name, values in views.items()}
+        rows = len(next(iter(made.values())).values) if made else 0
         kept = {name: np.asarray(values) for name, values in (columns or {}).items()}
         return cls(made, kept, np.arange(rows), source)
 
@@ -148,12 +169,14 @@ class Table:
 
     def schema(self) -> list[dict[str, Any]]:
         """One line per view, to be shown before training: what was recognised and how much is missing."""
+        from counterpoint.multimodal.kinds import KINDS  # kinds need torch, tables do not
+
         return [
             {
                 "view": view.name,
                 "kind": view.kind,
                 "columns": _span(view.columns),
-                "width": view.width,
+                **KINDS[view.kind].size(view),
                 "rows": int(view.present.sum()),
                 "missing": view.missing,
             }
@@ -179,15 +202,23 @@ class Table:
         parts = split_rows(len(self), shares, seed, values, self.source, by=name or "")
         return {part: self.rows(rows) for part, rows in parts.items()}
 
+    def display(self, needed: Collection[Any] = (), pictures: bool = True) -> Any:
+        """What a report shows of some rows; see `counterpoint.multimodal.display.display`."""
+        from counterpoint.multimodal.display import display
+
+        return display(self, needed, pictures)
+
     def warnings(self) -> list[str]:
         """What the reader noted and what looks wrong with the views, in plain words."""
+        from counterpoint.multimodal.leaks import leaks
+
         found = list(self.notes)
         seen: dict[str, str] = {}
         for view in self.views.values():
             found += _suspicions(view)
             if (first := seen.setdefault(view.digest(), view.name)) != view.name:
                 found.append(f'view "{view.name}" is an exact copy of view "{first}"; matching them teaches nothing')
-        return found
+        return found + leaks(self)
 
 
 def read_table(
@@ -213,9 +244,13 @@ def _suspicions(view: View) -> list[str]:
     """What is wrong with one view."""
     if not view.present.any():
         return [f'view "{view.name}" is missing in every row; leave it out']
+    from counterpoint.multimodal.kinds import KINDS
+
     columns = view.values.T
     if len(view.values) > 1 and all(_constant(column) for column in columns):
         return [f'view "{view.name}" is the same in every row; nothing can be learned from it']
+    if view.items is not None:
+        return KINDS[view.kind].remarks(view)
     return [
         f'view "{view.name}": "{view.label(j)}" only rises or falls from row to row, as a row number does; '
         "it tells rows apart without describing them, so leave it out"
@@ -224,8 +259,8 @@ def _suspicions(view: View) -> list[str]:
     ]
 
 
-def _constant(column: Float32[np.ndarray, " n"]) -> bool:
-    known = column[~np.isnan(column)]
+def _constant(column: Shaped[np.ndarray, " n"]) -> bool:
+    known = column[~lacking(column)]
     return bool((known == known[:1]).all())
 
 
@@ -243,11 +278,20 @@ def _span(columns: Sequence[str]) -> str:
     return ", ".join(columns) if len(columns) <= 3 else f"{columns[0]}, {columns[1]} .. {columns[-1]}"
 
 
+def _made(name: str, kind: Kind, values: Any) -> View:
+    """A view from an array, or from a list of records."""
+    if kind in ("numbers", "vector"):
+        return View(name, kind, (name,), _block(values))
+    from counterpoint.multimodal.kinds import KINDS
+
+    return KINDS[kind].of_records(name, list(values), lambda row: f'view "{name}", row {row + 1}')
+
+
 def _block(values: Any) -> Float32[np.ndarray, "n d"]:
     block = np.array(values, dtype=np.float32)
     return block.reshape(len(block), -1)
 
 
-def _blocks(values: Float32[np.ndarray, "n d"]) -> Iterator[Float32[np.ndarray, "m d"]]:
+def _blocks(values: Shaped[np.ndarray, "n d"]) -> Iterator[Shaped[np.ndarray, "m d"]]:
     for start in range(0, max(1, len(values)), BLOCK):
         yield values[start : start + BLOCK]

@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from counterpoint.errors import UserError, nearest
+from counterpoint.multimodal.encoders import paced
 from counterpoint.multimodal.table import Table
-from counterpoint.multimodal.views import batch_of, of_all_ranks, tensors_of
+from counterpoint.multimodal.views import batch_of, of_all_ranks, parts_of
 from counterpoint.training import Clock, Encoded, Phase
 
 ROWS = 4096  # rows encoded at a time
@@ -38,16 +39,16 @@ class TopK:
 def embed_views(self: Any, table: Table, views: Sequence[str] | None = None) -> Encoded:
     """Unit vectors of each view (default: all of the run) and which rows have it.
 
-    Raises `UserError` when the table lacks a view or its width differs from the run's.
+    Raises `UserError` when the table lacks a view, or it is of another kind or width than the run's.
     """
     self.require_fitted()
-    tensors = tensors_of(table, self.facts["views"], list(views or self.facts["views"]))
+    names = list(views or self.facts["views"])
     device = next(self.buffers()).device
-    starts = range(0, max(1, len(table)), ROWS)
-    parts = [self.encode({n: t[i : i + ROWS].to(device) for n, t in tensors.items()}) for i in starts]
+    tensors = parts_of(table, self.facts["views"], names, self.fronts, ROWS)
+    parts = [self.encode({n: t.to(device) for n, t in part.items()}) for part in tensors]
     return Encoded(
-        {n: torch.cat([part.vectors[n] for part in parts]) for n in tensors},
-        {n: torch.cat([part.present[n] for part in parts]) for n in tensors},
+        {n: torch.cat([part.vectors[n] for part in parts]) for n in names},
+        {n: torch.cat([part.present[n] for part in parts]) for n in names},
     )
 
 
@@ -158,11 +159,11 @@ def reference_phase(self: Any, table: Table) -> Phase:
     def plan(generator: torch.Generator) -> list[Tensor]:
         return [torch.randperm(len(table), generator=generator)[:REFERENCES]]
 
-    return Phase("reference", plan=plan, batch=lambda rows, generator: batch_of(table, rows), visit=visit)
+    return Phase("reference", plan=plan, batch=lambda rows, generator: batch_of(table, rows, self.fronts), visit=visit)
 
 
 def phases(self: Any, data: Table) -> list[Phase]:
     """Training, then a pass that keeps some training rows as a yardstick for reliability."""
     steps = max(1, len(data) // self.options.batch_size)
     epochs = self.options.epochs or min(200, max(5, -(-STEPS // steps)))
-    return [self.phase("fit", data, epochs=epochs), reference_phase(self, data)]
+    return [self.phase("fit", data, epochs=epochs, optim=paced(self)), reference_phase(self, data)]

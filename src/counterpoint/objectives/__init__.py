@@ -3,9 +3,10 @@
 What is compared     `Ids`, `Embeddings`, `Relation`; `stacked` puts several views into one set
 The primitive        `log_mass`, `log_masses` (streamed), `attraction` (positives), `mine` (hardest negatives)
 The one formula      `against`: a positive against a sum of masses, a `RowLoss`
-Contrastive losses   `info_nce`, `clip`, `nt_xent`, `sup_con`
+Contrastive losses   `info_nce`, `clip`, `nt_xent`, `sup_con`; without a softmax `linear_contrast`, `spectral_contrast`
 Softmax losses       `softmax_over` a table, `soft_nce` towards a teacher, `dense_nce` on any scores
 Many views           `symile`, `multilinear`
+Gaussian rows        `Gaussian`, `gaussian_divergence`
 Learned temperature  `LogScale`
 Several processes    `mean_over_ranks`, `world`, `rank`, `gather`, `sum_over_ranks`
 
@@ -24,12 +25,16 @@ from counterpoint.objectives.engine import attraction as attraction
 from counterpoint.objectives.engine import log_mass as log_mass
 from counterpoint.objectives.engine import log_masses as log_masses
 from counterpoint.objectives.engine import mine as mine
+from counterpoint.objectives.gaussian import Gaussian as Gaussian
+from counterpoint.objectives.gaussian import gaussian_divergence as gaussian_divergence
 from counterpoint.objectives.infonce import clip as clip
 from counterpoint.objectives.infonce import info_nce as info_nce
 from counterpoint.objectives.infonce import moco as moco
 from counterpoint.objectives.infonce import multiple_negatives as multiple_negatives
 from counterpoint.objectives.infonce import nt_xent as nt_xent
 from counterpoint.objectives.infonce import sup_con as sup_con
+from counterpoint.objectives.linear import linear_contrast as linear_contrast
+from counterpoint.objectives.linear import spectral_contrast as spectral_contrast
 from counterpoint.objectives.losses import AlignmentLoss as AlignmentLoss
 from counterpoint.objectives.losses import BarlowTwinsLoss as BarlowTwinsLoss
 from counterpoint.objectives.losses import CLIPLoss as CLIPLoss
@@ -39,6 +44,7 @@ from counterpoint.objectives.losses import DebiasedLoss as DebiasedLoss
 from counterpoint.objectives.losses import DecoupledLoss as DecoupledLoss
 from counterpoint.objectives.losses import HardnessWeightedLoss as HardnessWeightedLoss
 from counterpoint.objectives.losses import InfoNCELoss as InfoNCELoss
+from counterpoint.objectives.losses import LinearContrastLoss as LinearContrastLoss
 from counterpoint.objectives.losses import Loss as Loss
 from counterpoint.objectives.losses import MoCoLoss as MoCoLoss
 from counterpoint.objectives.losses import MultipleNegativesLoss as MultipleNegativesLoss
@@ -49,6 +55,7 @@ from counterpoint.objectives.losses import OrthogonalityLoss as OrthogonalityLos
 from counterpoint.objectives.losses import SigLIPLoss as SigLIPLoss
 from counterpoint.objectives.losses import SoftmaxOverLoss as SoftmaxOverLoss
 from counterpoint.objectives.losses import SoftNCELoss as SoftNCELoss
+from counterpoint.objectives.losses import SpectralContrastLoss as SpectralContrastLoss
 from counterpoint.objectives.losses import SupConLoss as SupConLoss
 from counterpoint.objectives.losses import SwAVLoss as SwAVLoss
 from counterpoint.objectives.losses import SymileLoss as SymileLoss

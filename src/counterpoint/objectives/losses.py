@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from counterpoint.objectives.infonce import clip, info_nce, moco, multiple_negatives, nt_xent, sup_con
+from counterpoint.objectives.linear import linear_contrast, spectral_contrast
 from counterpoint.objectives.mining import contrastive_margin, multi_similarity, triplet
 from counterpoint.objectives.regularisers import alignment, barlow_twins, cosine, orthogonality, uniformity, vicreg
 from counterpoint.objectives.relation import Embeddings, RowLoss
@@ -315,6 +316,22 @@ class CosineLoss(Loss, of=cosine, normalise=False):
 
     >>> CosineLoss()(torch.eye(2), torch.eye(2))
     tensor(0.)
+    """
+
+
+class LinearContrastLoss(Loss, of=linear_contrast):
+    """`linear_contrast`: cosines with negatives minus cosines with positives, no temperature.
+
+    >>> LinearContrastLoss()(2 * torch.eye(3), torch.eye(3))
+    tensor(-1.)
+    """
+
+
+class SpectralContrastLoss(Loss, of=spectral_contrast, normalise=False):
+    """`spectral_contrast` of vectors as they are.
+
+    >>> SpectralContrastLoss()(torch.eye(3), torch.eye(3))
+    tensor(-2.)
     """
 
 

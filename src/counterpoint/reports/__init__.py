@@ -2,5 +2,6 @@
 
 from counterpoint.reports.page import write
 from counterpoint.reports.pictures import png
+from counterpoint.reports.structures import write_structures
 
-__all__ = ["png", "write"]
+__all__ = ["png", "write", "write_structures"]

@@ -94,9 +94,11 @@ def pictures(folder: Folder, first: Iterable[str], then: Iterable[str]) -> tuple
 
 
 def captions(folder: Folder, keys: Iterable[str]) -> dict[str, str]:
-    """Give some rows' values in the label column, as text by id."""
-    if folder.rows is None or folder.label not in folder.rows.column_names:
-        return {}
-    wanted = set(keys)
-    pairs = zip(folder.rows["id"].to_pylist(), folder.rows[folder.label].to_pylist(), strict=True)
-    return {str(key): str(label) for key, label in pairs if str(key) in wanted and label is not None}
+    """Give some rows' words, after their value in the label column, as text by id."""
+    wanted = dict.fromkeys(keys)
+    labels: dict[str, str] = {}
+    if folder.rows is not None and folder.label in folder.rows.column_names:
+        pairs = zip(folder.rows["id"].to_pylist(), folder.rows[folder.label].to_pylist(), strict=True)
+        labels = {str(key): str(label) for key, label in pairs if str(key) in wanted and label is not None}
+    both = {key: ": ".join(part for part in (labels.get(key), folder.words.get(key)) if part) for key in wanted}
+    return {key: text for key, text in both.items() if text}

@@ -61,16 +61,27 @@ def probe_labels(rows: Iterable[dict[str, Any]]) -> list[str]:
     return sorted(counts, key=lambda count: (not count.isdigit(), int(count) if count.isdigit() else 0, count))
 
 
-def distributions(view: str, clean: Sequence[Number | None], swapped: Sequence[Number | None]) -> Figure:
-    """Draw the share of rows per reliability bin, 0 to 1, of clean and of swapped views."""
+def distributions(
+    view: str, clean: Sequence[Number | None], spoilt: Sequence[Number | None], how: str = "swapped"
+) -> Figure:
+    """Draw the share of rows per reliability bin, 0 to 1, of clean views and of views spoilt in one way."""
     edges = np.linspace(0.0, 1.0, BINS + 1)
     lines = []
-    for name, values in (("clean", clean), ("swapped", swapped)):
+    for name, values in (("clean", clean), (how, spoilt)):
         numbers = usable(values)
         counts, _ = np.histogram(np.clip(numbers, 0.0, 1.0), edges)
         shares = counts / max(1, len(numbers))
         lines.append({"name": name, "x": ((edges[1:] + edges[:-1]) / 2).tolist(), "y": shares.tolist()})
     return {"kind": "bars", "title": view, "x": "reliability", "lines": lines}
+
+
+def calibration(confidence: Sequence[float], accuracy: Sequence[float]) -> Figure:
+    """Draw accuracy against confidence beside what it should be."""
+    lines = [
+        {"name": "this run", "x": list(confidence), "y": list(accuracy)},
+        {"name": "calibrated", "x": list(confidence), "y": list(confidence)},
+    ]
+    return {"kind": "line", "title": "Accuracy", "x": "confidence", "lines": lines, "marks": []}
 
 
 def _names(events: Sequence[Event], part: str) -> list[str]:

@@ -2,20 +2,22 @@
 
 const SHOWN = 12;
 
+const words = (id) => (Object.hasOwn(data.captions, id) ? data.captions[id] : "");
+const wordy = (id) => words(id).length > 24;
+
 /** A row as its picture, or as its id where it has none, with words beneath. */
-function tile(id, kind, ...words) {
+function tile(id, kind, ...lines) {
   const shown = picture(id);
   const face = shown.length ? shown : [make("div", { className: "blank" }, id)];
-  return make("figure", { className: kind, title: id }, ...face, make("figcaption", {}, ...words));
+  return make("figure", { className: wordy(id) ? `${kind} wordy` : kind, title: id }, ...face, make("figcaption", {}, ...lines));
 }
 
 /** One example: the true row, then what was found, the true one marked. */
 function hunt(example) {
-  const name = (id) => (Object.hasOwn(data.captions, id) ? data.captions[id] : "");
-  const found = example.found.map((id) => (id === example.query ? tile(id, "true", "✓ true") : tile(id, "", name(id))));
+  const found = example.found.map((id) => (id === example.query ? tile(id, "true", "✓ true") : tile(id, "", words(id))));
   const rank = Number(example.rank);
   const outcome = make("strong", {}, rank === 1 ? "first" : `place ${rank}`);
-  return make("div", { className: "hunt" }, tile(example.query, "", name(example.query), make("br"), outcome), make("div", { className: "tiles" }, ...found));
+  return make("div", { className: "hunt" }, tile(example.query, "", words(example.query), make("br"), outcome), make("div", { className: "tiles" }, ...found));
 }
 
 /** Show the examples of the chosen views. */

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,14 @@ VIEW = "view:"
 
 @dataclass(frozen=True)
 class Folder:
-    """What the report shows: settings, events, final numbers, joint vectors and columns, pictures by id."""
+    """What the report shows: settings, events, final numbers, joint vectors and columns, pictures and words by id."""
 
     config: dict[str, Any]
     events: list[dict[str, Any]]
     evaluation: dict[str, Any]
     rows: pa.Table | None
     pictures: dict[str, bytes]
+    words: dict[str, str] = field(default_factory=dict)
 
     @property
     def method(self) -> str:
@@ -67,12 +68,14 @@ def read(run: Path) -> Folder:
     """Read a run folder; raises `UserError` when it is none or when a file in it is damaged."""
     if not (run / "config.yaml").is_file():
         raise UserError(f"{run}: not a run folder (config.yaml is missing); give a folder that `fit` has written")
+    pictures, words = _display(run / "display.parquet")
     return Folder(
         config=_mapping(run / "config.yaml", _yaml),
         events=_events(run / "metrics.jsonl"),
         evaluation=_mapping(run / "evaluation.json", _json),
         rows=_parquet(run / "embeddings.parquet", needs="joint"),
-        pictures=_pictures(run / "display.parquet"),
+        pictures=pictures,
+        words=words,
     )
 
 
@@ -131,10 +134,13 @@ def _parquet(path: Path, needs: str) -> pa.Table | None:
         raise UserError(f"{path}: damaged ({reason}); write it again") from None
 
 
-def _pictures(path: Path) -> dict[str, bytes]:
-    """Read the pictures by id; what is no PNG is left out."""
+def _display(path: Path) -> tuple[dict[str, bytes], dict[str, str]]:
+    """Read pictures and words by id; what is no PNG is left out."""
     table = _parquet(path, needs="picture")
     if table is None:
-        return {}
-    pairs = zip(table["id"].to_pylist(), table["picture"].to_pylist(), strict=True)
-    return {str(key): picture for key, picture in pairs if picture is not None and is_png(picture)}
+        return {}, {}
+    ids = [str(key) for key in table["id"].to_pylist()]
+    words = table["caption"].to_pylist() if "caption" in table.column_names else [None] * len(ids)
+    pairs = zip(ids, table["picture"].to_pylist(), strict=True)
+    pictures = {key: picture for key, picture in pairs if picture is not None and is_png(picture)}
+    return pictures, {key: text for key, text in zip(ids, words, strict=True) if text is not None}

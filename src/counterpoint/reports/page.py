@@ -46,8 +46,10 @@ def write(run: Path) -> Path:
 
 def _sections(folder: Folder, shown: dict[str, Any] | None, run: str) -> list[Section]:
     """List the sections in their order."""
+    classes = trials.classes(folder)
     return [
         verdict(folder),
+        *([classes] if classes is not None else []),
         sections.curves(folder),
         sections.space(folder, shown),
         sections.finder(folder),

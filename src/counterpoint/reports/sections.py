@@ -72,7 +72,7 @@ def finder(folder: Folder) -> Section:
         tag("p", "", id="tally", class_="note"),
         tag("div", id="found"),
     ]
-    if not folder.pictures:
+    if not folder.pictures and not folder.words:
         parts.append(tag("p", "The run holds no pictures (display.parquet), so rows are shown by id.", class_="note"))
     return Section("finder", heading, join(parts))
 

@@ -21,37 +21,46 @@ FINDINGS = ("the joint space is better", "raw features are better", "the two spa
 
 
 def reliability(folder: Folder) -> Section:
-    """Show whether swapped views are trusted less than clean ones."""
-    heading, found = "Trust in clean and in swapped views", folder.assessment.get("reliability")
-    if not found:
+    """Show whether swapped views, and views with parts of other rows, are trusted less than clean ones."""
+    heading, swapped = "Trust in clean and in swapped views", folder.assessment.get("reliability")
+    if not swapped:
         why = "The evaluation holds no reliability values: the method gives none, or they were not asked for."
         return absent("reliability", heading, why)
-    clean, swapped = found.get("clean") or {}, found.get("swapped") or {}
+    parts = [_trial(swapped, "swapped")]
+    if mixed := folder.assessment.get("reliability_mixed"):
+        why = "Mixed: three quarters of the view's parts (numbers, words, tokens) were taken from other rows."
+        parts += [tag("h3", "Trust in clean and in mixed views"), tag("p", why, class_="note"), _trial(mixed, "mixed")]
+    return Section("reliability", heading, join(parts))
+
+
+def _trial(found: dict[str, Any], how: str) -> Html:
+    """Draw and tabulate trust in clean views and in views spoilt in one way."""
+    clean, spoilt = found.get("clean") or {}, found.get(how) or {}
     views = [view for view in found.get("views") or clean if len(usable(clean.get(view) or []))]
-    both = [view for view in views if len(usable(swapped.get(view) or []))]
-    areas = {view: auc(clean[view], swapped[view]) for view in both}
-    drawn = charts([figures.distributions(view, clean[view], swapped.get(view) or []) for view in views])
-    rows = [_trust(view, clean[view], swapped[view], areas[view]) for view in both]
-    head = ["View", "Clean median", "Swapped median", "Swapped below clean median", "AUC"]
-    return Section("reliability", heading, join([tag("p", _trusted(areas)), drawn, table(head, rows, "numbers")]))
+    both = [view for view in views if len(usable(spoilt.get(view) or []))]
+    areas = {view: auc(clean[view], spoilt[view]) for view in both}
+    drawn = charts([figures.distributions(view, clean[view], spoilt.get(view) or [], how) for view in views])
+    rows = [_trust(view, clean[view], spoilt[view], areas[view]) for view in both]
+    head = ["View", "Clean median", f"{how.capitalize()} median", f"{how.capitalize()} below clean median", "AUC"]
+    return join([tag("p", _trusted(areas, how)), drawn, table(head, rows, "numbers")])
 
 
-def _trust(view: str, clean: Sequence[Number | None], swapped: Sequence[Number | None], area: float) -> list[object]:
+def _trust(view: str, clean: Sequence[Number | None], spoilt: Sequence[Number | None], area: float) -> list[object]:
     """Make one row of the reliability table."""
-    middle, others = median(usable(clean).tolist()), usable(swapped)
+    middle, others = median(usable(clean).tolist()), usable(spoilt)
     below = f"{100 * float((others < middle).mean()):.0f} %"
     return [view, f"{middle:.3f}", f"{median(others.tolist()):.3f}", below, f"{area:.2f}"]
 
 
-def _trusted(areas: dict[str, float]) -> str:
+def _trusted(areas: dict[str, float], how: str) -> str:
     """Say what the areas mean."""
     if not areas:
-        return "No view was swapped, so only the clean views are shown."
+        return f"No view was {how}, so only the clean views are shown."
     mean = sum(areas.values()) / len(areas)
     extent = next(words for least, words in EXTENTS if mean >= least)
     weakest = min(areas, key=lambda view: areas[view])
     return (
-        f"A swapped view is trusted {extent} a clean one: of one clean and one swapped value, the clean "
+        f"A {how} view is trusted {extent} a clean one: of one clean and one {how} value, the clean "
         f"one is higher in {100 * mean:.0f} % of cases (mean over {listed(list(areas))}; 50 % would be chance). "
         f"The view told worst is {weakest}, with {100 * areas[weakest]:.0f} %."
     )
@@ -105,3 +114,18 @@ def _bound(row: dict[str, Any], end: str) -> float:
     """Give an interval's end; without an interval nothing is settled."""
     value = row.get(end)
     return float(value) if value is not None else (-math.inf if end == "low" else math.inf)
+
+
+def classes(folder: Folder) -> Section | None:
+    """Show which classes are taken for which, how right each degree of confidence is, and what each view weighs."""
+    found = folder.assessment.get("classes")
+    if not found:
+        return None
+    names, counts = found["names"], found["counts"]
+    rows = [[name, *line] for name, line in zip(names, counts, strict=True)]
+    parts = [tag("h3", "Classes (rows) and what was said (columns)"), table(["", *names], rows, "numbers")]
+    parts.append(charts([figures.calibration(found["confidence"], found["accuracy"])], "wide"))
+    if weights := found.get("weights"):
+        body = [[view, f"{100 * weight:.0f} %"] for view, weight in weights.items()]
+        parts += [tag("h3", "What each view weighs on average"), table(["View", "Weight"], body, "numbers")]
+    return Section("classes", f"Predicting {found['label']}", join(parts))

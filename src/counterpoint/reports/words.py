@@ -14,11 +14,15 @@ NAMES = {
     "mrr": "Mean reciprocal rank",
     "median_rank": "Median rank",
     "auc": "AUC",
+    "macro_f1": "Macro F1",
+    "nll": "Negative log-likelihood",
+    "brier": "Brier score",
+    "ece": "Calibration error",
     "nmi": "NMI",
     "ami": "AMI",
     "ari": "ARI",
 }
-LOWER_IS_BETTER = {"median_rank", "loss"}
+LOWER_IS_BETTER = {"median_rank", "loss", "nll", "brier", "ece"}
 SHARES = re.compile(r"(.*_)?top_?\d+|.*(accuracy|recall|share|purity|hit).*")
 
 MEANING = {

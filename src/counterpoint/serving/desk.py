@@ -52,9 +52,9 @@ class Desk:
             raise RefusedError(400, f"vectors of this run have {vectors.shape[1]} numbers", "dimensions")
         coded = [_base64(row) if request.encoding_format == "base64" else row.tolist() for row in vectors]
         data = [shapes.Embedding(index=number, embedding=row) for number, row in enumerate(coded)]
-        tokens = await self._aside(self.served.tokens, request.records)
+        tokens, cut = await self._aside(self.served.reading, request.records)
         usage = shapes.Usage(prompt_tokens=tokens, total_tokens=tokens)
-        return shapes.EmbeddingsAnswer(data=data, model=self.served.name, usage=usage)
+        return shapes.EmbeddingsAnswer(data=data, model=self.served.name, usage=usage, truncated=cut)
 
     async def _embed(self, records: Sequence[Any], view: str = JOINT) -> Float[np.ndarray, "n d"]:
         self._refuse_too_many(records)
@@ -69,7 +69,10 @@ class Desk:
         where = json.dumps(request.model_dump(mode="json")["where"], sort_keys=True)
         found = (await self.searching.submit([(vector, request.k + own)], where))[0]
         hits = [hit for hit in found if hit[2] != row][: request.k]
-        return await self._aside(self._describe, row, vector, hits)
+        answer: shapes.SearchAnswer = await self._aside(self._describe, row, vector, hits)
+        if request.input is not None:
+            answer.query.truncated = bool((await self._aside(self.served.reading, [request.input]))[1])
+        return answer
 
     def _search(self, where: Hashable, items: list[Any]) -> list[Any]:
         """Search for several vectors under one condition, each cut to its own k."""
@@ -171,7 +174,7 @@ class Desk:
     async def recommend(self, request: shapes.RecommendRequest) -> shapes.RecommendAnswer:
         """What a user may want next."""
         self._wants("recommend")
-        return shapes.RecommendAnswer(hits=await self._aside(self.served.recommend, request.user, request.k))
+        return shapes.RecommendAnswer(hits=await self._aside(lambda: self.served.recommend(**request.model_dump())))
 
     def about(self) -> shapes.About:
         """What is served."""

@@ -47,7 +47,7 @@ class Texts(nn.Module):
         self.encoder = encoder
 
     def forward(self, ids: Int[Tensor, "n l"], mask: Int[Tensor, "n l"]) -> Float[Tensor, "n d"]:
-        vectors: Tensor = self.encoder.pooled(ids, mask)
+        vectors: Tensor = self.encoder.pooled(self.encoder.words(ids), mask)
         return vectors
 
 
@@ -87,10 +87,15 @@ def _graph(method: Any, folder: Path) -> Graph:
 def _of_views(method: Any) -> Graph:
     facts = method.facts["views"]
     names = list(facts)
-    lines = [f'    "values:{name}": np.zeros((3, {facts[name]["width"]}), np.float32),' for name in names]
+    samples = {rows: _values_like(method, rows) for rows in ROWS}
+    shapes = {name: tuple(values.shape[1:]) for name, values in zip(names, samples[ROWS[0]], strict=True)}
+    kinds = {name: "float32" if values.is_floating_point() else "int64"
+             for name, values in zip(names, samples[ROWS[0]], strict=True)}  # fmt: skip
+    lines = [f'    "values:{name}": np.zeros({(3, *shapes[name])}, np.{kinds[name]}),' for name in names]
+    forms = "".join(f"- `{name}`: {form}.\n" for name, form in _forms(facts).items())
     use = f"""Raw values of each view go in, NaN where missing; a view that a row lacks is all NaN. Out come `joint` and
 `view:NAME`, rows of NaN where a row lacks the view. Any number of rows.
-
+{forms and chr(10) + forms}
 ```python
 import numpy as np
 import onnxruntime
@@ -106,21 +111,30 @@ joint, *views = session.run(None, values)
         inputs=[f"values:{name}" for name in names],
         outputs=["joint", *(f"view:{name}" for name in names)],
         axes=[{0: "rows"} for _ in names],
-        batches=[_values_like(facts, rows) for rows in ROWS],
+        batches=list(samples.values()),
         use=use,
     )
 
 
-def _values_like(facts: dict[str, Any], rows: int) -> tuple[Tensor, ...]:
-    """Random values on the scale of the training rows, some missing, and of every seventh row a whole view."""
+def _forms(facts: dict[str, Any]) -> dict[str, str]:
+    """What goes in for the views that are not of numbers."""
+    from counterpoint.multimodal.kinds import KINDS
+
+    kinds = {name: view.get("kind", "numbers") for name, view in facts.items()}
+    return {name: KINDS[kind].enters for name, kind in kinds.items() if kind not in ("numbers", "vector")}
+
+
+def _values_like(method: Any, rows: int) -> tuple[Tensor, ...]:
+    """Random values such as the training rows have, some missing, and of every seventh row a whole view."""
     generator = rng(0, "export", rows)
     found = []
-    for number, view in enumerate(facts.values()):
-        mean, scale = torch.tensor(view["mean"]), torch.tensor(view["scale"])
-        values = mean + scale * torch.randn(rows, view["width"], generator=generator)
-        values[torch.rand(values.shape, generator=generator) < 0.02] = torch.nan
-        values[number::7] = torch.nan
-        found.append(values.float())
+    for number, (name, front) in enumerate(method.fronts.items()):
+        try:
+            values = front.sample(rows, generator)
+        except UserError as reason:
+            raise UserError(f'{method.name}: view "{name}" {reason}') from None
+        values[number::7] = torch.nan if values.is_floating_point() else -1
+        found.append(values)
     return tuple(found)
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from counterpoint.errors import UserError, need
+from counterpoint.pretrained.lowrank import merge
 from counterpoint.serving.export import Written, text_encoder
-from counterpoint.text.lowrank import merge
 from counterpoint.training import Method
 from counterpoint.training.clock import seeded
 

@@ -1,4 +1,4 @@
-"""What `index`, `search` and `recommend` do, callable from Python; they print nothing."""
+"""What `index` and `search` do, callable from Python; they print nothing."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -110,15 +110,6 @@ def search(
         _answer(name, index, Hits(hits.ids[row : row + 1], hits.scores[row : row + 1], hits.rows[row : row + 1]))
         for row, name in enumerate(names)
     ]
-
-
-def recommend(run: Path, users: Sequence[str], k: int = 10) -> list[dict[str, Any]]:
-    """What each user may want next, best first; raises `UserError` when the run's method does not recommend.
-
-    Such a method has `recommend(user, k)`, which gives mappings with `id` and `score`.
-    """
-    method: Any = require(load(run), "recommend")
-    return [{"user": user, "found": [dict(hit) for hit in method.recommend(user, k)]} for user in users]
 
 
 def require(method: Method, capability: str) -> Method:

@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from counterpoint.errors import UserError
 from counterpoint.serving.atlas import Atlas
+from counterpoint.serving.export import text_encoder
 from counterpoint.serving.hits import Rows
 from counterpoint.serving.index import Index
 from counterpoint.serving.search import JOINT, open_for
@@ -46,14 +47,21 @@ class Served:
     # What it is -------------------------------------------------------------------------------------------
 
     @property
-    def views(self) -> dict[str, int | None]:
-        """The views a record may have and how many numbers each has, None where it is a text."""
-        return {name: facts.get("width") for name, facts in self.method.facts.get("views", {}).items()}
+    def views(self) -> dict[str, int | str | None]:
+        """The views a record may have: how many numbers each has, or its form in words; None for methods of texts."""
+        return {name: self._form(facts) for name, facts in self.method.facts.get("views", {}).items()}
+
+    def _form(self, facts: Mapping[str, Any]) -> int | str | None:
+        from counterpoint.multimodal.kinds import KINDS
+
+        if self.takes_text or facts.get("kind", "numbers") in ("numbers", "vector"):
+            return facts.get("width")
+        return KINDS[facts["kind"]].form
 
     @property
     def takes_text(self) -> bool:
         """Whether a record is a text."""
-        return None in self.views.values()
+        return text_encoder(self.method) is not None
 
     def can(self, capability: str) -> bool:
         """Whether the method has a capability: embed, predict, recommend."""
@@ -96,22 +104,35 @@ class Served:
                 raise UserError(f"input: record {number} has nothing to embed")
         return vectors
 
-    def tokens(self, records: Sequence[Any]) -> int:
-        """How many tokens of the records are read; 0 for a run that reads none."""
+    def reading(self, records: Sequence[Any]) -> tuple[int, list[int]]:
+        """How many tokens of the records are read, and the numbers of those that are longer than that.
+
+        Nothing for a run that reads no tokens.
+        """
         if not self.takes_text:
-            return 0
-        texts = [text for record in records for text in ([record] if isinstance(record, str) else record.values())]
-        return int(self.method.encoder.tokenise([text for text in texts if text is not None], "query").lengths.sum())
+            return 0, []
+        owners, texts = [], []
+        for number, record in enumerate(records):
+            for text in [record] if isinstance(record, str) else record.values():
+                if text is not None:
+                    owners.append(number)
+                    texts.append(text)
+        tokens = self.method.encoder.tokenise(texts, "query")
+        cut = {owner for owner, truncated in zip(owners, tokens.truncated.tolist(), strict=True) if truncated}
+        return int(tokens.lengths.sum()), sorted(cut)
 
     def predict(self, records: Sequence[Any]) -> list[dict[str, Any]]:
         """What the method says of each record."""
         with torch.inference_mode():
             return [dict(answer) for answer in self.method.predict(self.data(records))]
 
-    def recommend(self, user: Any, k: int) -> list[dict[str, Any]]:
-        """What a user may want next, best first."""
+    def recommend(self, user: Any = None, history: Sequence[Any] | None = None, **wishes: Any) -> list[dict[str, Any]]:
+        """What a user, or somebody with a history, may want next, best first."""
+        if (user is None) == (history is None):
+            raise UserError("give either user or history")
+        whom: dict[str, Any] = {"users": [user]} if history is None else {"histories": [history]}
         with torch.inference_mode():
-            return [dict(hit) for hit in self.method.recommend(user, k)]
+            return [dict(hit) for hit in self.method.recommend(**whom, **wishes)[0]]
 
     def search(
         self, vectors: Float[np.ndarray, "n d"], k: int, where: Mapping[str, Any]

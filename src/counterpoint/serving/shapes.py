@@ -9,7 +9,10 @@ LARGEST = 3.4e38
 
 Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False, strict=True)]
 Name = Annotated[str, Field(max_length=1000)]
-Views = dict[Name, list[Number | None] | str | None]
+Event = tuple[Number | None, Number, Name | Annotated[int, Field(strict=True)]]
+Value = list[Number | None] | list[Name | None] | list[Event] | list[list[Number]] | str | None
+"""Numbers, levels, events, token features, or a text (a level, a picture as base64)."""
+Views = dict[Name, Value]
 Row = Annotated[str, Field(max_length=1000)] | Annotated[int, Field(ge=-(2**63), lt=2**63, strict=True)]
 Scalar = Name | Annotated[bool, Field(strict=True)] | Annotated[int, Field(ge=-(2**63), lt=2**63, strict=True)] | Number
 Bounds = dict[Literal[">=", "<=", ">", "<"], Scalar]
@@ -23,7 +26,7 @@ class Form(BaseModel):
 
 
 Record = str | Views
-"""A text, or the numbers or texts of some views (null: missing)."""
+"""A text, or what some views hold (null: missing); /about says what that is."""
 
 
 class EmbeddingsRequest(Form):
@@ -65,6 +68,7 @@ class EmbeddingsAnswer(BaseModel):
     data: list[Embedding]
     model: str
     usage: Usage
+    truncated: list[int] = Field([], description="Numbers of the inputs that are longer than the model reads.")
 
 
 class Model(BaseModel):
@@ -123,6 +127,9 @@ class Query(BaseModel):
     id: Any = None
     metadata: dict[str, JsonValue] = {}
     at: tuple[float, float]
+    truncated: bool = Field(
+        False, description="The text asked with is longer than the model reads; its end was left out."
+    )
 
 
 class SearchAnswer(BaseModel):
@@ -175,11 +182,25 @@ class PredictAnswer(BaseModel):
     data: list[dict[str, JsonValue]]
 
 
-class RecommendRequest(Form):
-    """For whom, and how many."""
+class Took(Form):
+    """An event of a history."""
 
-    user: Row
+    item: Row
+    behaviour: Name
+
+
+class RecommendRequest(Form):
+    """For whom (a known user, or a history, oldest first), how many, and what may be listed."""
+
+    user: Row | None = None
+    history: Annotated[list[Row | Took], Field(max_length=10_000)] | None = None
     k: Annotated[int, Field(ge=1, le=1000, strict=True)] = 10
+    exclude_seen: Annotated[bool, Field(strict=True)] = True
+    where: dict[Name, Name | list[Name]] = Field({}, description="Attributes that items must have.")
+    allow: list[Row] | None = Field(None, description="The only items that may be listed.")
+    diversity: Annotated[Number, Field(ge=0, le=1)] = Field(0.0, description="0: none, 1: as unlike as can be.")
+    popularity: Annotated[Number, Field(ge=-100, le=100)] = Field(0.0, description="What popular items lose by.")
+    reasons: Annotated[int, Field(ge=0, le=100, strict=True)] = Field(0, description="Items of the history as reasons.")
 
 
 class RecommendAnswer(BaseModel):
@@ -201,7 +222,7 @@ class About(BaseModel):
     run: str
     method: str
     text: bool
-    views: dict[str, int | None]
+    views: dict[str, int | str | None]
     can: list[str]
     index: dict[str, JsonValue] | None
 

@@ -47,6 +47,10 @@ class VectorTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def take(self, method: Method) -> "VectorTransformer":
         """Use a method that was fitted before; X then holds its views side by side, in the order of its facts."""
         _refuse_other(method)
+        kinds = {name: view.get("kind", "numbers") for name, view in method.facts["views"].items()}
+        for name, kind in kinds.items():
+            if kind not in ("numbers", "vector"):
+                raise UserError(f'view "{name}" is {kind}; scikit-learn\'s X holds numbers only')
         widths = {name: int(view["width"]) for name, view in method.facts["views"].items()}
         ends = np.cumsum(list(widths.values())).tolist()
         self.views_ = {name: list(range(end - widths[name], end)) for name, end in zip(widths, ends, strict=True)}

@@ -15,12 +15,12 @@ from torch.nn.functional import normalize
 
 from counterpoint.errors import UserError, nearest
 from counterpoint.objectives import Embeddings, Ids, multiple_negatives
-from counterpoint.text.encoder import TextEncoder
+from counterpoint.pretrained.lowrank import borrow
+from counterpoint.pretrained.source import Base, read_base
+from counterpoint.pretrained.texts import TextEncoder
+from counterpoint.pretrained.tokens import Tokeniser, Tokens
 from counterpoint.text.judge import retrieval
-from counterpoint.text.lowrank import borrow
 from counterpoint.text.pairs import NEGATIVE, Pairs, Texts
-from counterpoint.text.source import Base, read_base
-from counterpoint.text.tokens import Tokeniser, Tokens
 from counterpoint.training import Batch, Clock, Encoded, Method, Optim, Phase, SGDConfig, in_chunks
 
 SAMPLE = 1000
@@ -46,7 +46,7 @@ class Contrast(Method):
         epochs: int = Field(1, ge=0, description="passes over the rows; 0: the base as it is")
         batch_size: int = Field(64, ge=2, description="rows per step; each is compared with all others of its batch")
 
-        base: str = Field("minilm", description="a folder, a name on the Hugging Face hub, minilm or e5")
+        base: str = Field("minilm", description="a folder, a name on the Hugging Face hub, minilm, e5 or static")
         pooling: Literal["mean", "cls", "max"] | None = Field(None, description="of token vectors; none: the base's")
         max_length: int | None = Field(None, ge=4, description="tokens read of a text; none: as many as the base says")
         temperature: float = Field(0.05, gt=0, description="what cosines are divided by")

@@ -126,6 +126,11 @@ class Pairs:
         every = np.concatenate(list(self.numbers.values()))
         return len(np.unique(every[every >= 0])) < int((every >= 0).sum())
 
+    @property
+    def shown(self) -> dict[str, Shaped[np.ndarray, " n"]]:
+        """What people are shown of a row beside its id: its texts."""
+        return {name: view.values for name, view in self.views.items()}
+
     def rows(self, index: Index) -> "Pairs":
         """The pairs of some rows: a slice, row numbers or a mask."""
         views = {name: replace(view, values=view.values[index]) for name, view in self.views.items()}

@@ -14,6 +14,8 @@ from counterpoint.training.method import Method as Method
 from counterpoint.training.optim import Optim as Optim
 from counterpoint.training.phase import Keep as Keep
 from counterpoint.training.phase import Phase as Phase
+from counterpoint.training.predict import Classifies as Classifies
+from counterpoint.training.predict import Predictions as Predictions
 from counterpoint.training.runs import Run as Run
 from counterpoint.training.runs import load as load
 from counterpoint.training.trainer import Trainer as Trainer

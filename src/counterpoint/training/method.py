@@ -52,6 +52,10 @@ class Method(nn.Module):
         """JSON facts that size the network."""
         raise NotImplementedError(f"{type(self).__name__}.measure")
 
+    def remarks(self, data: Any) -> Sequence[str]:
+        """What a person should know of this method on these data before it is trained."""
+        return ()
+
     def build(self, facts: dict[str, Any]) -> None:
         """The network, from the facts alone; every parameter and buffer is allocated here."""
         raise NotImplementedError(f"{type(self).__name__}.build")
@@ -81,6 +85,9 @@ class Method(nn.Module):
 
     def load_tables(self, tables: dict[str, list[dict[str, Any]]]) -> None:
         """Take back what `tables` gave."""
+
+    def opened(self, folder: Path) -> None:
+        """Hear which run folder it was loaded from, for what else lies there."""
 
     # What every method inherits --------------------------------------------------------------------------
 

@@ -74,7 +74,7 @@ class Optim(BaseModel):
             )
             optimizer.train()  # type: ignore[attr-defined]
             return optimizer
-        return torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps)
+        return torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=True)
 
     def schedule_step(self, optimizer: torch.optim.Optimizer, step: int, steps: int) -> None:
         """Set the learning rates of a step; schedule-free warms up by itself."""

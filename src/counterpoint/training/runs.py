@@ -187,6 +187,7 @@ class Run:
         copied = {key: value.clone() for key, value in state.items()}
         method.load_state_dict(copied, strict=False, assign=True)  # a run in float64 stays one
         method.load_tables(self._tables())
+        method.opened(self.folder)
         method.eval()
         return method
 

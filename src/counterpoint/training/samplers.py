@@ -9,6 +9,7 @@ for each epoch with that epoch's own generator, the same on all ranks, so a resu
 `group_aware`      groups stay together, or at most so many rows of a group in a batch
 `class_balanced`   as many rows of each class in a batch, all classes equally often
 `hard_negatives`   rows together with their nearest neighbours
+`by_length`        rows of like length together, so that little is padded
 """
 
 from collections.abc import Hashable, Sequence
@@ -154,6 +155,24 @@ def hard_negatives(neighbours: Int[Tensor, "n k"], batch_size: int, generator: t
             placed[other] = True
             order.append(other)
     return _cut(torch.tensor(order), batch_size)
+
+
+def by_length(lengths: Int[Tensor, " n"], batch_size: int, generator: torch.Generator, window: int = 50) -> Plan:
+    """All rows once, those of like length in a batch, batches in random order.
+
+    Rows are shuffled, sorted by length within stretches of `window` batches, and cut, so that a row meets others each
+    epoch. A last batch of one row joins the one before. Raises `UserError` when there are fewer rows than a batch
+    takes.
+
+    >>> plan = by_length(torch.tensor([9, 1, 9, 1]), 2, torch.Generator().manual_seed(0))
+    >>> sorted(sorted(rows.tolist()) for rows in plan)
+    [[0, 2], [1, 3]]
+    """
+    _refuse_few(len(lengths), batch_size)
+    order = torch.randperm(len(lengths), generator=generator)
+    stretches = order.split(window * batch_size)
+    plan = _cut(torch.cat([rows[lengths[rows].argsort(stable=True)] for rows in stretches]), batch_size)
+    return [plan[place] for place in torch.randperm(len(plan), generator=generator).tolist()]
 
 
 def _cut(order: Int[Tensor, " n"], batch_size: int) -> Plan:

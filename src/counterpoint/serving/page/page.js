@@ -6,7 +6,7 @@ const RAMP = [[68, 57, 130], [50, 104, 142], [33, 145, 140], [84, 195, 104], [23
 const HINTS = {
   id: ["Row id", "An id of the index. Enter searches."],
   text: ["Text", "Enter searches, Shift and Enter begin a new line."],
-  values: ["Values", "One line per view, its numbers with commas or spaces between; leave out the views you lack, write - for a missing number."],
+  values: ["Values", "One line per view, its numbers with commas or spaces between, or its text; leave out the views you lack, write - for a missing number."],
 };
 const at = (id) => document.getElementById(id);
 const kept = { token: sessionStorage.getItem("token"), about: null, trail: [] };
@@ -70,7 +70,17 @@ function drawHint() {
   at("hint").textContent = hint;
   const views = Object.entries(kept.about.views);
   at("given").rows = { id: 1, text: 3, values: Math.max(2, views.length) }[kind()];
-  at("given").placeholder = kind() === "values" ? views.map(([view, width]) => `${view}: ${width} numbers`).join("\n") : "";
+  at("given").placeholder = kind() === "values" ? views.map(([view, form]) => `${view}: ${form}${typeof form === "string" ? "" : " numbers"}`).join("\n") : "";
+}
+
+/** What a view that is not of numbers holds: a text as it stands, or a JSON list. */
+function plain(view, text) {
+  if (!text.startsWith("[")) return text;
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Error(`${view} is not a JSON list`);
+  }
 }
 
 /** "labs: 1, 2, -" per line, or a JSON object, as {labs: [1, 2, null]}. */
@@ -86,6 +96,10 @@ function values(text) {
   for (const line of text.split("\n").filter((line) => line.trim())) {
     const [, view, numbers] = line.match(/^\s*([^:]+?)\s*:(.*)$/) ?? [];
     if (!view) throw new Error(`write "view: numbers", not "${line.trim()}"`);
+    if (typeof kept.about.views[view] === "string") {
+      found[view] = plain(view, numbers.trim());
+      continue;
+    }
     found[view] = numbers.split(/[\s,;]+/).filter(Boolean).map((part) => {
       if (part === "-") return null;
       if (!Number.isFinite(Number(part))) throw new Error(`"${part}" of ${view} is not a number`);
@@ -111,7 +125,8 @@ async function search(query, name) {
   at("room").hidden = false;
   drawQuery(found.query, title);
   at("found").replaceChildren(...found.hits.map((hit) => drawHit(query, hit)));
-  say(found.hits.length ? `The ${found.hits.length} rows nearest to ${title}` : "Nothing was found");
+  const cut = found.query.truncated ? " (its end was not read: it is longer than the model reads)" : "";
+  say(found.hits.length ? `The ${found.hits.length} rows nearest to ${title}${cut}` : "Nothing was found");
   remember(query, title);
   await atlas.show(found);
 }

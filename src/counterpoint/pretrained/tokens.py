@@ -56,7 +56,7 @@ class Tokeniser:
     def __call__(self, texts: Sequence[str]) -> Tokens:
         """Token numbers of texts; `truncated` tells which were cut."""
         made = self.tokenizer.encode_batch(list(texts))
-        rows = [torch.tensor(one.ids) for one in made]
+        rows = [torch.tensor(one.ids, dtype=torch.int64) for one in made]
         ids = pad_sequence(rows, True, self.padding) if rows else torch.zeros(0, 0, dtype=torch.int64)
         lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)
         return Tokens(ids, lengths, torch.tensor([bool(one.overflowing) for one in made], dtype=torch.bool))

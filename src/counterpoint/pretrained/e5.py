@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from counterpoint.errors import UserError, need
-from counterpoint.text.source import Base
+from counterpoint.pretrained.source import Base
 
 FILE = "e5-small-q4.bin"
 MAGIC = b"E5S1"

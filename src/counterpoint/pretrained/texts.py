@@ -1,6 +1,6 @@
 """Texts to unit vectors: a pretrained transformer, its tokenizer and its pooling, run in sub-batches of like length."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, Literal, get_args
 
@@ -10,17 +10,17 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from counterpoint.errors import UserError, nearest, need
-from counterpoint.text.source import Base, read_base
-from counterpoint.text.tokens import Tokeniser, Tokens
-from counterpoint.training.clock import seeded
+from counterpoint.pretrained.source import Base, read_base
+from counterpoint.pretrained.static import TYPE, table_of
+from counterpoint.pretrained.tokens import Tokeniser, Tokens
 
 Pooling = Literal["mean", "cls", "max"]
 
 TOKENS = 4096
 """Most tokens, padding included, that go through the network together; bounds the memory of a pass."""
-LEAST = 8
+LEAST = 16
 """Rows that a sub-batch has before it may be closed for the sake of less padding."""
-NEAR = 0.8
+NEAR = 0.7
 """Such a sub-batch is closed before a row that is shorter than this share of its longest."""
 TEXTS = 4096
 """Texts tokenised at a time by `encode`."""
@@ -54,7 +54,7 @@ class TextEncoder(nn.Module):
     def from_source(
         cls, source: str, *, pooling: Pooling | None = None, max_length: int | None = None, dropout: float = 0.0
     ) -> "TextEncoder":
-        """An encoder with its weights from a folder, a name on the Hugging Face hub, "minilm" or "e5".
+        """An encoder with its weights from a folder, a name on the Hugging Face hub, "minilm", "e5" or "static".
 
         `pooling` and `max_length` (tokens) default to what the source says. Raises `UserError` when the source cannot
         be read, or has a part that is not supported.
@@ -81,12 +81,17 @@ class TextEncoder(nn.Module):
         """Token numbers of texts after the named prompt ("query", "document"), cut at the longest text's tokens."""
         return self.tokeniser(self.tokeniser.prompted(texts, prompt))
 
-    def pooled(self, ids: Int[Tensor, "n l"], mask: Int[Tensor, "n l"]) -> Float[Tensor, "n d"]:
-        """Unit vectors of texts that are all filled up to l tokens; `mask` is 1 for tokens and 0 for filling."""
-        hidden = self.base(input_ids=ids, attention_mask=mask).last_hidden_state
+    def words(self, ids: Int[Tensor, "n l"]) -> Float[Tensor, "n l w"]:
+        """The word vectors of token numbers, before the first layer."""
+        found: Tensor = self.base.get_input_embeddings()(ids)  # type: ignore[operator]
+        return found
+
+    def pooled(self, words: Float[Tensor, "n l w"], mask: Int[Tensor, "n l"]) -> Float[Tensor, "n d"]:
+        """Unit vectors of texts, given as word vectors filled up to l tokens; `mask` is 1 for tokens, 0 for filling."""
+        hidden = self.base(inputs_embeds=words, attention_mask=mask).last_hidden_state
         inside = mask.unsqueeze(2).to(hidden.dtype)
         if self.pooling == "mean":
-            vectors = (hidden * inside).sum(dim=1) / inside.sum(dim=1)
+            vectors = (hidden * inside).sum(dim=1) / inside.sum(dim=1).clamp(min=1)
         elif self.pooling == "max":
             vectors = hidden.masked_fill(inside == 0, -torch.inf).amax(dim=1)
         else:
@@ -97,17 +102,23 @@ class TextEncoder(nn.Module):
         """Unit vectors, in the order of the texts.
 
         The texts are sorted by length and run in sub-batches filled only up to their own longest, which changes
-        neither vectors nor gradients (but for rounding, and the stream of dropout).
+        neither vectors nor gradients (but for rounding, and the stream of dropout). While learning, words are looked up
+        for all at once: the gradient of a look-up is as large as the word table.
         """
         if not len(tokens):
             return next(self.parameters()).new_zeros(0, self.width)
         ordered, back = tokens.longest_first()
         lengths = ordered.lengths.tolist()
+        cuts = sub_batches(lengths)
+        if torch.is_grad_enabled():
+            words: Iterable[Tensor] = self.words(ordered.ids).split([cut.stop - cut.start for cut in cuts])
+        else:
+            words = (self.words(ordered.ids[cut, : lengths[cut.start]]) for cut in cuts)
         parts = []
-        for some in sub_batches(lengths):
-            ids = ordered.ids[some, : lengths[some.start]]
-            mask = torch.arange(ids.shape[1], device=ids.device) < ordered.lengths[some, None]
-            parts.append(self.pooled(ids, mask.long()))
+        for some, part in zip(cuts, words, strict=True):
+            filled = part[:, : lengths[some.start]]
+            mask = torch.arange(filled.shape[1], device=filled.device) < ordered.lengths[some, None]
+            parts.append(self.pooled(filled, mask.long()))
         return torch.cat(parts)[back]
 
     @torch.no_grad()
@@ -131,8 +142,8 @@ class TextEncoder(nn.Module):
 def sub_batches(lengths: Sequence[int]) -> list[slice]:
     """Cuts of rows sorted longest first, so that little is filled up and no cut is too large or too small.
 
-    >>> sub_batches([64] * 8 + [10] * 8)
-    [slice(0, 8, None), slice(8, 16, None)]
+    >>> sub_batches([64] * 16 + [10] * 16)
+    [slice(0, 16, None), slice(16, 32, None)]
     """
     starts = [0]
     for row, length in enumerate(lengths):
@@ -145,10 +156,13 @@ def sub_batches(lengths: Sequence[int]) -> list[slice]:
 
 def _network(config: Mapping[str, Any], dropout: float) -> nn.Module:
     """The transformer of a configuration: random weights, fused attention, no pooling layer of its own."""
+    if config["model_type"] == TYPE:
+        return table_of(config)
     transformers = need("transformers", "text")
     rates = {name: dropout for name, value in config.items() if "dropout" in name and isinstance(value, float)}
     made = transformers.AutoConfig.for_model(**{**config, **rates})
-    with seeded(0, "text encoder"):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
         network: nn.Module = transformers.AutoModel.from_config(made, attn_implementation="sdpa", dtype=torch.float32)
     if getattr(network, "pooler", None) is not None:
         network.register_module("pooler", None)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,12 +65,12 @@ class Base:
 
 
 def read_base(source: str) -> Base:
-    """Read "minilm", "e5", a folder, or a model of the Hugging Face hub (which is downloaded when it is not cached).
+    """Read "minilm", "e5", "static", a folder, or a model of the Hugging Face hub (downloaded when not cached).
 
     Weights are read from safetensors alone. Raises `UserError` when that fails.
     """
     named = OWN.get(source)
-    return named() if named is not None else _from_folder(_folder(source), source)
+    return named() if named is not None else _from_folder(folder_of(source, "text", tuple(OWN)), source)
 
 
 def weights_hash(state: Mapping[str, Tensor]) -> str:
@@ -92,25 +92,34 @@ def _minilm() -> Base:
 
 
 def _e5() -> Base:
-    from counterpoint.text.e5 import read_e5
+    from counterpoint.pretrained.e5 import read_e5
 
     return read_e5()
 
 
-OWN: dict[str, Callable[[], Base]] = {"minilm": _minilm, "e5": _e5}
+def _static() -> Base:
+    from counterpoint.pretrained.static import read_static
+
+    return read_static()
 
 
-def _folder(source: str) -> Path:
-    """The folder that a source names, or that the hub's copy is cached in."""
+OWN: dict[str, Callable[[], Base]] = {"minilm": _minilm, "e5": _e5, "static": _static}
+
+
+def folder_of(source: str, extra: str, own: Sequence[str]) -> Path:
+    """The folder that a source names, or that the hub's copy is cached in; `own` are names of other sources.
+
+    Raises `UserError` when there is neither.
+    """
     if Path(source).expanduser().is_dir():
         return Path(source).expanduser()
-    hub = need("huggingface_hub", "text")
+    hub = need("huggingface_hub", extra)
     try:
         return Path(hub.snapshot_download(source, allow_patterns=FILES, ignore_patterns=["onnx/*", "openvino/*"]))
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
-            f'base "{source}" is neither a folder nor {", ".join(OWN)}, and the hub does not give it ({reason})'
+            f'encoder "{source}" is neither a folder nor {", ".join(own)}, and the hub does not give it ({reason})'
         ) from None
 
 
@@ -124,13 +133,13 @@ def _from_folder(folder: Path, source: str) -> Base:
         backend = tokenizer.backend_tokenizer
         config = transformers.AutoConfig.from_pretrained(folder).to_dict()
     except (OSError, ValueError, KeyError, AttributeError, ImportError) as error:
-        raise UserError(f"{folder}: its tokenizer or configuration cannot be read ({_first_line(error)})") from None
+        raise UserError(f"{folder}: its tokenizer or configuration cannot be read ({first_line(error)})") from None
     pooling, prompts = _sentence_parts(folder)
     positions = int(config.get("max_position_embeddings", 512))
-    longest = (_json(folder / "sentence_bert_config.json") or {}).get("max_seq_length")
+    longest = (read_json(folder / "sentence_bert_config.json") or {}).get("max_seq_length")
     return Base(
         source=source,
-        config=_plain(config),
+        config=plain_config(config),
         state=_weights(folder),
         tokenizer=backend.to_str(),
         padding=int(tokenizer.pad_token_id or 0),
@@ -142,14 +151,14 @@ def _from_folder(folder: Path, source: str) -> Base:
 
 def _sentence_parts(folder: Path) -> tuple[str, dict[str, str]]:
     """Pooling and prompts as sentence-transformers wrote them; mean and none where it wrote nothing."""
-    modules = _json(folder / "modules.json") or []
+    modules = read_json(folder / "modules.json") or []
     for module in modules:
         if (kind := str(module.get("type", "")).rpartition(".")[2]) in UNSUPPORTED:
             raise UserError(f'{folder}: its part "{kind}" is not supported; use a model of Transformer and Pooling')
     path = next((m["path"] for m in modules if str(m.get("type", "")).endswith("Pooling")), "1_Pooling")
-    pooling = _json(folder / path / "config.json") or {}
+    pooling = read_json(folder / path / "config.json") or {}
     modes = [name for name in ("cls_token", "mean_tokens", "max_tokens") if pooling.get(f"pooling_mode_{name}")]
-    said = (_json(folder / "config_sentence_transformers.json") or {}).get("prompts") or {}
+    said = (read_json(folder / "config_sentence_transformers.json") or {}).get("prompts") or {}
     prompts = {name: text for name, text in said.items() if text}
     prompts |= {"document": prompts["passage"]} if "passage" in prompts and "document" not in prompts else {}
     mode = pooling.get("pooling_mode") or (modes[0].partition("_")[0] if len(modes) == 1 else "mean")
@@ -166,7 +175,7 @@ def _weights(folder: Path) -> dict[str, Tensor]:
     try:
         found = {name: tensor for path in paths for name, tensor in load_file(path).items()}
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{folder}: damaged weights ({_first_line(error)}); get the files again") from None
+        raise UserError(f"{folder}: damaged weights ({first_line(error)}); get the files again") from None
     return _named_plainly(found)
 
 
@@ -180,7 +189,7 @@ def _named_plainly(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.float().clone() for name, tensor in kept.items()}
 
 
-def _json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
     """What a JSON file says, None when it is absent."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -190,11 +199,11 @@ def _json(path: Path) -> Any:
         raise UserError(f"{path} is damaged: it is not JSON") from None
 
 
-def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration without what says where it came from."""
     dropped = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype")
     return {name: value for name, value in json.loads(json.dumps(config)).items() if name not in dropped}
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -12,10 +12,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from counterpoint.errors import UserError
-from counterpoint.text import encoder as encoder_module
-from counterpoint.text import source
-from counterpoint.text.encoder import LEAST, TOKENS, TextEncoder, sub_batches
-from counterpoint.text.lowrank import LowRank, borrow, merge
+from counterpoint.pretrained import source
+from counterpoint.pretrained import texts as encoder_module
+from counterpoint.pretrained.lowrank import LowRank, borrow, merge
+from counterpoint.pretrained.texts import LEAST, TOKENS, TextEncoder, sub_batches
 from text.tiny import texts, tiny
 
 
