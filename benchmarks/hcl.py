@@ -15,14 +15,13 @@ ROWS, WIDTHS, RANK, NOISE = 50_000, (100, 500, 800), 10, 1.0
 if __name__ == "__main__":
     torch.set_num_threads(2)
     table = hcl(ROWS, WIDTHS, RANK, NOISE)
-    before = peak_mib()
     start = time.perf_counter()
     model = HCLLinear(ranks=(RANK,), scaling="none").fit(table, trainer=Trainer(progress=False))
     seconds = time.perf_counter() - start
     errors = block_errors({key: block.double().numpy() for key, block in model.blocks().items()}, table.truth)
     rows = [
         {"what": f"linear HCL, {ROWS:,} x {sum(WIDTHS):,}, 7 structures of {RANK}", "seconds": seconds,
-         "goal": "<= 60", "met": seconds <= 60, "peak_above_data_mib": peak_mib() - before,
+         "goal": "<= 60", "met": seconds <= 60, "peak_mib": peak_mib(),
          "mean_block_error": sum(errors.values()) / len(errors), "largest_block_error": max(errors.values())},
     ]  # fmt: skip
     write("hcl", rows, "covariance streamed in float64, masked factorisation by L-BFGS, two threads")

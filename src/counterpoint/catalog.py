@@ -151,7 +151,10 @@ OWN = (
         paper="arXiv 2604.05462",
         summary="what all views share, what some share and what is private, with a head for each",
         claim="counterpoint.multimodal.hcl_claims:HCL",
-        further_claims=tuple(f"counterpoint.multimodal.hcl_claims:HCL_{name}" for name in ("LINEAR", "DOWNSTREAM")),
+        status="reconstruction",
+        further_claims=tuple(
+            f"counterpoint.multimodal.hcl_claims:HCL_{name}" for name in ("LINEAR", "DOWNSTREAM", "POSTERIOR")
+        ),
     ),
     _table_method(
         "hcl-linear",
@@ -159,7 +162,7 @@ OWN = (
         paper="arXiv 2604.05462",
         summary="the same as linear factors, solved from the covariance",
         claim="counterpoint.multimodal.hcl_claims:HCL_LINEAR",
-        further_claims=("counterpoint.multimodal.hcl_claims:HCL_DOWNSTREAM",),
+        further_claims=tuple(f"counterpoint.multimodal.hcl_claims:HCL_{name}" for name in ("DOWNSTREAM", "POSTERIOR")),
     ),
     _table_method(
         "urmf",

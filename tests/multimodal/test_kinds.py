@@ -286,7 +286,7 @@ def test_every_method_takes_every_kind(method: Any) -> None:
 
 def test_a_cause_that_all_kinds_share_is_found() -> None:
     train, test = table(240), table(90, seed=1, complete=True)
-    model = fitted("frozen", train, epochs=60, dim=8, hidden=16, optim={"lr": 0.01})
+    model = fitted("frozen", train, epochs=20, batch_size=120, dim=8, hidden=16, optim={"lr": 0.03})
     cause = test.columns["cause"]
     for given in ("note", "about", "scan", "ehr"):
         found = model.retrieve(test, "labs", [given], test, k=1)
@@ -378,7 +378,7 @@ def test_a_view_of_another_kind_is_refused() -> None:
 def test_a_saved_run_answers_as_before(tmp_path: Path) -> None:
     data = table()
     for mode in ("frozen", "lora", "full"):
-        model = fitted(mode, data)
+        model = fitted(mode, data, epochs=1)
         loaded: Any = load(model.save(tmp_path / mode))
         assert torch.equal(loaded.embed(data), model.embed(data)), mode
         kept = (tmp_path / mode / "model.safetensors").stat().st_size

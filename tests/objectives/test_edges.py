@@ -56,6 +56,8 @@ CALLS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "TripletLoss": lambda a, b, y: losses.TripletLoss(distance="euclidean")(classes(a, y), classes(b, y)),
     "MultiSimilarityLoss": lambda a, b, y: losses.MultiSimilarityLoss()(classes(a, y), classes(b, y)),
     "ContrastiveMarginLoss": lambda a, b, y: losses.ContrastiveMarginLoss()(classes(a, y), classes(b, y)),
+    "LinearContrastLoss": lambda a, b, y: losses.LinearContrastLoss()(classes(a, y), classes(b, y)),
+    "SpectralContrastLoss": lambda a, b, y: losses.SpectralContrastLoss()(classes(a, y), classes(b, y)),
     "AlignmentLoss": lambda a, b, y: losses.AlignmentLoss()(a, b),
     "UniformityLoss": lambda a, b, y: losses.UniformityLoss()(torch.cat([a, b])),
     "BarlowTwinsLoss": lambda a, b, y: losses.BarlowTwinsLoss()(a, b),

@@ -55,8 +55,8 @@ class HCLLinear(Space, Method):
         start: Start = Field("peeling", description="where the masked fit starts")
         refine: Refine = Field("converged", description="how it goes on; released: steps that freeze early")
         scaling: Literal["columns", "none"] = Field("columns", description="scale each number, or centre it only")
-        regression: Literal["corrected", "posterior"] = Field(
-            "corrected", description="least squares less its noise, or on the factors' means"
+        regression: Literal["posterior", "corrected"] = Field(
+            "posterior", description="on the factors' means, or least squares less its noise as the code has it"
         )
 
         @model_validator(mode="after")

@@ -6,6 +6,7 @@ re-derived; what is ours is said at its place.
 """
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
 import torch
@@ -149,8 +150,7 @@ def _block(own: Tensor, layout: Layout, inside: tuple[str, ...], rank: int, apar
     if not apart:
         return _roots(own, rank)
     sizes = [layout.rows[name].stop - layout.rows[name].start for name in inside]
-    ends = torch.tensor(sizes).cumsum(dim=0).tolist()
-    places = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+    places = [slice(end - size, end) for end, size in zip(accumulate(sizes), sizes, strict=True)]
     return torch.cat([_roots(own[place, place], rank) for place in places])
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
+from itertools import accumulate, combinations
 from typing import Any, Literal
 
 import torch
@@ -64,8 +64,7 @@ class Structures:
     @cached_property
     def columns(self) -> tuple[slice, ...]:
         """Where each structure's factors stand among all of them."""
-        ends = torch.tensor(self.ranks).cumsum(dim=0).tolist()
-        return tuple(slice(end - rank, end) for end, rank in zip(ends, self.ranks, strict=True))
+        return tuple(slice(end - rank, end) for end, rank in zip(accumulate(self.ranks), self.ranks, strict=True))
 
     def having(self, view: str) -> list[int]:
         """The structures that a view takes part in."""
@@ -73,10 +72,8 @@ class Structures:
 
     def columns_of(self, view: str) -> Bool[Tensor, " q"]:
         """Which factors a view takes part in."""
-        taken = torch.zeros(self.width, dtype=torch.bool)
-        for k in self.having(view):
-            taken[self.columns[k]] = True
-        return taken
+        parts = zip(self.members, self.ranks, strict=True)
+        return torch.tensor([view in members for members, rank in parts for _ in range(rank)])
 
     def words(self) -> str:
         """How many there are, in a sentence's beginning."""
