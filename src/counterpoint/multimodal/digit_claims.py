@@ -68,9 +68,7 @@ CLIP = Claim(
         Arm("clip", "clip", TUNED, about="symmetric InfoNCE over all 15 pairs of views"),
         Arm("ridge-cca", "ridge-cca", role="baseline", budget={}, about="tuned per pair on held-out training rows"),
         Arm("mcca", "mcca", role="baseline", budget={}, about="one linear space for all views"),
-        Arm(
-            "placebo", "clip", TUNED, role="placebo", data=shuffled_view, about="one view shuffled in training"
-        ),
+        Arm("placebo", "clip", TUNED, role="placebo", data=shuffled_view, about="one view shuffled in training"),
     ),
     predictions=(
         Better("top1", "clip", than="ridge-cca"),
@@ -92,9 +90,7 @@ CLIP_FEW_LABELS = Claim(
     arms=(
         Arm("clip", "clip", PLAIN, about="symmetric InfoNCE over all 15 pairs of views"),
         Arm("mcca", "mcca", role="baseline", budget={}, about="one linear space for all views"),
-        Arm(
-            "placebo", "clip", PLAIN, role="placebo", data=shuffled_view, about="one view shuffled in training"
-        ),
+        Arm("placebo", "clip", PLAIN, role="placebo", data=shuffled_view, about="one view shuffled in training"),
     ),
     predictions=(
         Above("gain_10", "clip", 0.0, name="joint above raw, 10 labels"),

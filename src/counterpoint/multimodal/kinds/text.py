@@ -25,7 +25,7 @@ from counterpoint.pretrained.texts import TextEncoder
 from counterpoint.pretrained.tokens import Tokens
 
 FROZEN, LEARNED = "static", "minilm"
-"""The encoder where none is named: word vectors are some fifty times as quick (benchmarks/views.py)."""
+"""The encoder where none is named: word vectors are some thirty times as quick (benchmarks/views.py)."""
 RANK = 8
 """Rank of low-rank updates (`pretrained=lora`)."""
 LOOKED_AT = 1000
