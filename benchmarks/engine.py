@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from harness import interleave, write
 from torch import Tensor
+from torch.nn.functional import normalize
 
 import peers
 
@@ -72,8 +73,8 @@ def no_slower(what: str, rivals: tuple[str, ...], own: str, n: int, dim: int, mo
 
 
 def above_floor(n: int, dim: int, most: float, aim: str) -> Row:
-    """Our symmetric step over its four matrix products alone."""
-    a, b = (x.detach() for x in vectors(n, dim))
+    """Our symmetric step, from unit vectors to their gradients, over its four matrix products alone."""
+    a, b = (normalize(x.detach(), dim=1) for x in vectors(n, dim))
     logits, pulled = torch.empty(n, n), torch.empty(n, dim)
 
     def floor() -> None:
@@ -82,7 +83,9 @@ def above_floor(n: int, dim: int, most: float, aim: str) -> Row:
         torch.mm(logits, b, out=pulled)
         torch.mm(logits.T, a, out=pulled)
 
-    seconds = interleave({"floor": floor, "ours": stepped("ours", vectors(n, dim))}, 9)
+    seconds = interleave(
+        {"floor": floor, "ours": stepped("ours_of_units", [x.clone().requires_grad_() for x in (a, b)])}, 9
+    )
     what = label("symmetric: ours / floor of four products", n, dim)
     return row(what, seconds["ours"] / seconds["floor"], most, True, aim, ms(seconds))
 

@@ -27,6 +27,11 @@ def ours(a: Tensor, b: Tensor) -> Tensor:
     return clip(normalize(a, dim=1), normalize(b, dim=1), TEMPERATURE).mean()
 
 
+def ours_of_units(a: Tensor, b: Tensor) -> Tensor:
+    """Symmetric InfoNCE of vectors that have length 1 already."""
+    return clip(a, b, TEMPERATURE).mean()
+
+
 def ours_one_way(a: Tensor, b: Tensor) -> Tensor:
     """InfoNCE of the queries alone."""
     return info_nce(normalize(a, dim=1), normalize(b, dim=1), temperature=TEMPERATURE).mean()

@@ -55,16 +55,38 @@ def suites(checkouts: Mapping[str, Path]) -> Iterator[Row]:
     for name in PEERS:
         peer = import_module(f"adapters.{name}")
         for file in getattr(peer, "SUITES", {}):
-            row = {"peer": peer.PEER, "file": file}
+            row: Row = {"peer": peer.PEER, "file": file}
             try:
                 folder = checkouts.get(peer.PEER) or source(peer.PEER)
             except PackageNotFoundError as error:
                 print(f"skipped: {peer.PEER}: {error}")
                 continue
             if (folder / file).exists():
-                yield row | run_apart(name, folder, file)
+                done = run_apart(name, folder, file)
+                known = getattr(peer, "EXPECTED", {}).get(file, {})
+                yield row | at_commit(folder) | done | told_apart(done["failed"], known)
             else:
                 yield row | {"note": "not in its source package"}
+
+
+def told_apart(failed: list[str], known: Mapping[str, str]) -> Row:
+    """What failed without a reason, and what an adapter says may fail, with its reason.
+
+    >>> told_apart(["test_a", "test_b"], {"test_b": "bits"})
+    {'failed': ['test_a'], 'expected': {'test_b': 'bits'}}
+    """
+    return {
+        "failed": [test for test in failed if test not in known],
+        "expected": {test: known[test] for test in failed if test in known},
+    }
+
+
+def at_commit(folder: Path) -> Row:
+    """The commit of a source tree that is the root of a git repository."""
+    if not (folder / ".git").exists():
+        return {}
+    asked = subprocess.run(["git", "-C", folder, "rev-parse", "HEAD"], capture_output=True, text=True)
+    return {"commit": asked.stdout.strip()} if asked.returncode == 0 else {}
 
 
 def source(peer: str) -> Path:

@@ -65,4 +65,4 @@ def test_compared_losses_are_one_loss(engine: Any) -> None:
 
 
 def test_the_peak_of_a_process_is_measured(engine: Any) -> None:
-    assert 0 < engine.measure_peak("dense_symmetric", 1024, 8, 2) < 200
+    assert 0 < engine.peak("dense_symmetric", 1024, 8) < 200

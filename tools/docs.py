@@ -181,7 +181,10 @@ def _outcome(row: Result) -> str:
     if "note" in row:
         return str(row["note"])
     failed = f"{len(row['failed'])} fail: {', '.join(row['failed'])}" if row["failed"] else "none fails"
-    return f"{row['passed']} pass, {failed}" + (f", {row['left_out']} left out" if row["left_out"] else "")
+    expected = "".join(f", {test} as expected: {why}" for test, why in row.get("expected", {}).items())
+    left_out = f", {row['left_out']} left out" if row["left_out"] else ""
+    commit = f" ({row['commit'][:9]})" if "commit" in row else ""
+    return f"{row['passed']} pass, {failed}{expected}{left_out}{commit}"
 
 
 def known_claims() -> list[str]:

@@ -7,7 +7,7 @@ in a module that does not import torch.
 import importlib
 import json
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal
 
@@ -287,7 +287,11 @@ def latest_verdict(name: str) -> str | None:
     return None
 
 
-def _third_party(entry: EntryPoint) -> Row:
+Entry = Any
+"""An entry point: Python's own, or that of the back-port `importlib_metadata`, which takes over once imported."""
+
+
+def _third_party(entry: Entry) -> Row:
     try:
         loaded = entry.load()
     except Exception as error:
@@ -299,5 +303,5 @@ def _third_party(entry: EntryPoint) -> Row:
     return loaded
 
 
-def _package(entry: EntryPoint) -> str:
-    return entry.dist.name if entry.dist is not None else entry.value
+def _package(entry: Entry) -> str:
+    return str(entry.value if entry.dist is None else entry.dist.name)

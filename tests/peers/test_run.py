@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import run
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FILE = "tests/losses/test_ntxent_loss.py"
@@ -38,3 +39,23 @@ def test_a_test_file_of_a_peer_meets_our_objective(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     found = json.loads(done.stdout.splitlines()[-1])
     assert found == {"passed": 2, "left_out": 1, "failed": ["test_that_fails"]}
+
+
+def test_a_failure_that_an_adapter_explains_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pytorch_metric_learning")
+    (tmp_path / FILE).parent.mkdir(parents=True)
+    (tmp_path / FILE).write_text(TESTS.replace("def test_of_a_flag(mocker)", "def test_of_bits()"))
+    git = ["git", "-C", tmp_path, "-c", "user.name=n", "-c", "user.email=e"]
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    subprocess.run([*git, "commit", "--quiet", "--allow-empty", "-m", "start"], check=True)
+    adapter = run.import_module("adapters.metric_learning")
+    monkeypatch.setattr(adapter, "SUITES", {FILE: adapter.SUITES[FILE]})
+    monkeypatch.setattr(adapter, "EXPECTED", {FILE: {"test_of_bits": "bits"}}, raising=False)
+    monkeypatch.setattr(run, "PEERS", ("metric_learning",))
+    (row,) = run.suites({adapter.PEER: tmp_path})
+    assert (row["passed"], row["failed"], row["expected"]) == (2, ["test_that_fails"], {"test_of_bits": "bits"})
+    assert len(row["commit"]) == 40
+
+
+def test_a_folder_that_is_no_repository_has_no_commit(tmp_path: Path) -> None:
+    assert run.at_commit(tmp_path) == {}

@@ -38,6 +38,10 @@ def test_a_benchmark_of_the_engine_is_shown_whole_and_summed_up_in_the_readme(tm
         ({"note": "not in its source package"}, "not in its source package"),
         ({"passed": 4, "left_out": 0, "failed": []}, "4 pass, none fails"),
         ({"passed": 4, "left_out": 2, "failed": ["test_x"]}, "4 pass, 1 fail: test_x, 2 left out"),
+        (
+            {"passed": 4, "left_out": 0, "failed": [], "expected": {"test_y": "bits"}, "commit": "0123456789abcdef"},
+            "4 pass, none fails, test_y as expected: bits (012345678)",
+        ),
     ],
 )
 def test_the_outcome_of_a_test_file_names_what_fails(row: dict[str, object], said: str) -> None:
