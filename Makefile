@@ -7,7 +7,7 @@ PEERS := $(VENV)/peers
 RUN := runs/digits
 DATA := runs/digits.parquet
 VIEWS := view.fou=fou view.fac=fac view.kar=kar view.pix=pix view.zer=zer view.mor=mor
-OPTIONS := dim=128 hidden=512 dropout=0.3 noise=0.05 skip=true mix=0.2 epochs=240 batch_size=600 \
+OPTIONS := dim=128 hidden=512 dropout=0.3 noise=0.05 skip=true mix=0.2 epochs=200 batch_size=600 \
     optim.lr=0.002 optim.weight_decay=0.3 optim.schedule=cosine optim.warmup=20
 # The fit runs in one thread: to layers this small a second one costs more than it brings.
 FIT := clip $(DATA) id=id $(VIEWS) $(OPTIONS) --label digit --picture pix:16x15
