@@ -33,6 +33,6 @@ CONTRAST = Claim(
     judge=retrieval,
     seeds=(0, 1, 2),
     budget={"epochs": 1, "batch_size": 64, "optim": {"lr": 2e-5, "warmup": 16, "schedule": "linear"}},
-    cut="texts to 128 tokens, at most 4 of the 43 training documents of a question; all test questions and documents",
+    cut="texts to 128 tokens, at most 2 of the 43 training documents of a question; all test questions and documents",
     quick={"data": nfcorpus_quick, "seeds": (0,), "budget": {"epochs": 1, "batch_size": 32}},
 )
