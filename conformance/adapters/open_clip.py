@@ -73,3 +73,11 @@ CASES = [
 
 DIFFERENCES: list[Difference] = []
 SUITES = {"tests/test_siglip_chunked_loss.py": {"open_clip.loss.SigLipLoss": siglip_loss}}
+NEWER = "asks for _all_gather_with_grad, which the release 3.3.0 does not have: the test file is newer"
+EXPECTED = {
+    "tests/test_siglip_chunked_loss.py": {
+        f"test_chunked_distributed_blocks[{ranks}-{how}]": NEWER
+        for ranks in (2, 3, 4)
+        for how in ("gather", "reduce", "shift", "bidir")
+    }
+}

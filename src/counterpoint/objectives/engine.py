@@ -23,7 +23,7 @@ from torch import Tensor
 
 from counterpoint.objectives.ranks import world
 from counterpoint.objectives.relation import Embeddings, Itself, Keys, Queries, Relation, RowLoss, paired
-from counterpoint.objectives.select import Over, positive_pairs, select
+from counterpoint.objectives.select import Over, positive_pairs, products, select
 from counterpoint.objectives.streamed import Sheet, log_sum, masses
 
 Temperature = float | Float[Tensor, ""]
@@ -197,7 +197,7 @@ class Comparison:
             total, count = self._class_sums()
         else:
             i, j = pairs
-            logits = (self.rows[i] * self.columns[j]).sum(1)
+            logits = products(self.rows, self.columns, i, j)
             total = self.rows.new_zeros(len(self.rows)).index_add(0, i, logits)
             count = i.bincount(minlength=len(self.rows))
         return (total / count.clamp(min=1)).masked_fill(count == 0, -torch.inf), count

@@ -118,6 +118,19 @@ def positive_pairs(relation: Relation) -> tuple[Int[Tensor, " hits"], Int[Tensor
     return i[positive], j[positive]
 
 
+def products(
+    rows: Float[Tensor, "n d"], columns: Float[Tensor, "m d"], i: Int[Tensor, " hits"], j: Int[Tensor, " hits"]
+) -> Float[Tensor, " hits"]:
+    """The products of some pairs of rows and columns."""
+    return (_taken(rows, i) * _taken(columns, j)).sum(1)
+
+
+def _taken(vectors: Float[Tensor, "n d"], index: Int[Tensor, " k"]) -> Float[Tensor, "k d"]:
+    """Some of the vectors; all of them in order are not copied, so that the backward pass keeps nothing more."""
+    whole = len(index) == len(vectors) and bool((index == torch.arange(len(index), device=index.device)).all())
+    return vectors if whole else vectors[index]
+
+
 def _positions(relation: Relation) -> Tensor:
     return torch.arange(len(relation.queries), device=relation.queries.row.device)
 

@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from counterpoint.objectives.engine import Comparison
 from counterpoint.objectives.relation import Keys, Queries, RowLoss, paired
-from counterpoint.objectives.select import Selection, positive_pairs, select
+from counterpoint.objectives.select import Selection, positive_pairs, products, select
 from counterpoint.objectives.streamed import Sheet, part
 
 
@@ -43,7 +43,7 @@ def siglip(
     else:
         i, j = found
         wanted = torch.zeros(len(rows), dtype=torch.bool, device=rows.device).index_fill(0, i, True)
-        logits = (rows[i] * columns[j]).sum(1) + bias
+        logits = products(sides.rows, columns, i, j) * scale + bias
         value = value.index_add(0, i, -F.logsigmoid(logits))
     return RowLoss(value, relation.has_negative() | wanted)
 
