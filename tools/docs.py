@@ -19,6 +19,7 @@ from counterpoint.evaluation import Claim
 from counterpoint.files import write_text
 from counterpoint.multimodal.encoders import ViewsConfig
 from counterpoint.options import Option, describe, reader_model
+from counterpoint.recommend.search import TRIALS
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMINGS = ROOT / "benchmarks" / "results"
@@ -36,8 +37,14 @@ def pages(root: Path, results: Path, timings: Path) -> Iterator[tuple[Path, str]
         "docs/index.md": {"methods": methods()},
         "docs/engine.md": {"timings": engine_timings(timings / "engine.json")},
         "docs/peers.md": compared(_json(PEERS)),
-        "docs/text.md": {"reader": option_table(describe(reader_model(catalog.row("contrast").reader())))},
-        "docs/recommend.md": {"reader": option_table(describe(reader_model(catalog.row("sasrec").reader())))},
+        "docs/text.md": {
+            "reader": option_table(describe(reader_model(catalog.row("contrast").reader()))),
+            "labelled": option_table(describe(reader_model(catalog.row("text-classifier").reader()))),
+        },
+        "docs/recommend.md": {
+            "reader": option_table(describe(reader_model(catalog.row("sasrec").reader()))),
+            "search": trials(TRIALS),
+        },
         "docs/cli.md": {"reader": reader(), "shared": option_table(describe(ViewsConfig)), "own": own_options()},
     }
     for row in catalog.OWN:
@@ -97,6 +104,30 @@ def own_options() -> str:
         own = [option for option in describe(row.load().Config) if option != shared.get(option.name)]
         parts.append(f"**[{row.name}](methods/{row.name}.md)**\n\n{option_table(own)}")
     return "\n\n".join(parts)
+
+
+def trials(searched: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """What a search tries for each method: the values of each option that differ between its trials.
+
+    >>> print(trials({"sasrec": [{"dropout": 0.2}, {"dropout": 0.5}]}).splitlines()[-1])
+    | [sasrec](methods/sasrec.md) | 2 | `dropout` 0.2, 0.5 |
+    """
+    lines = []
+    for name, tried in searched.items():
+        values: dict[str, list[str]] = {}
+        for option, value in (pair for one in tried for pair in _flat(one)):
+            values.setdefault(option, []).append(f"{value}")
+        knobs = "; ".join(f"`{option}` {', '.join(dict.fromkeys(found))}" for option, found in values.items())
+        lines.append([f"[{name}](methods/{name}.md)", str(len(tried)), knobs])
+    return table(["Method", "Trials", "Every combination of"], lines)
+
+
+def _flat(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
 
 
 # --- the catalog and its claims

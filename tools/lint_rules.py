@@ -10,7 +10,11 @@ from pathlib import Path
 LONGEST = 500
 WINGS = r"src/counterpoint/(multimodal|recommend|graphs|text|vision|signals|proteins|agents|audits)/.*\.py"
 SOURCE = r"src/.*\.py"
-MAY_TALK_TO_RANKS = ("src/counterpoint/objectives/ranks.py", "src/counterpoint/launch.py")
+MAY_TALK_TO_RANKS = (
+    "src/counterpoint/objectives/ranks.py",
+    "src/counterpoint/objectives/sharded.py",
+    "src/counterpoint/launch.py",
+)
 
 
 @dataclass(frozen=True)

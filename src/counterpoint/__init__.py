@@ -29,12 +29,18 @@ if TYPE_CHECKING:
     from counterpoint.multimodal.table import read_table as read_table
     from counterpoint.multimodal.triangle import TRIANGLE as TRIANGLE
     from counterpoint.pretrained.texts import TextEncoder as TextEncoder
+    from counterpoint.recommend.attributed import AttributedSASRec as AttributedSASRec
     from counterpoint.recommend.interactions import Interactions as Interactions
     from counterpoint.recommend.markov import Markov as Markov
+    from counterpoint.recommend.mvcrec import MVCrec as MVCrec
     from counterpoint.recommend.sasrec import SASRec as SASRec
     from counterpoint.serving.embeddings import as_embeddings as as_embeddings
     from counterpoint.serving.sklearn import as_sklearn as as_sklearn
+    from counterpoint.text.claim2vec import Claim2Vec as Claim2Vec
+    from counterpoint.text.classifier import TextClassifier as TextClassifier
     from counterpoint.text.contrast import Contrast as Contrast
+    from counterpoint.text.guardrail import ShortcutGuardrail as ShortcutGuardrail
+    from counterpoint.text.labelled import LabelledTexts as LabelledTexts
     from counterpoint.text.pairs import Pairs as Pairs
     from counterpoint.training import Batch as Batch
     from counterpoint.training import Clock as Clock
@@ -65,11 +71,17 @@ _HOMES = {
     "counterpoint.multimodal.triangle": ("TRIANGLE",),
     "counterpoint.serving.embeddings": ("as_embeddings",),
     "counterpoint.serving.sklearn": ("as_sklearn",),
+    "counterpoint.text.claim2vec": ("Claim2Vec",),
     "counterpoint.text.contrast": ("Contrast",),
     "counterpoint.pretrained.texts": ("TextEncoder",),
+    "counterpoint.recommend.attributed": ("AttributedSASRec",),
     "counterpoint.recommend.interactions": ("Interactions",),
     "counterpoint.recommend.markov": ("Markov",),
+    "counterpoint.recommend.mvcrec": ("MVCrec",),
     "counterpoint.recommend.sasrec": ("SASRec",),
+    "counterpoint.text.classifier": ("TextClassifier",),
+    "counterpoint.text.guardrail": ("ShortcutGuardrail",),
+    "counterpoint.text.labelled": ("LabelledTexts",),
     "counterpoint.text.pairs": ("Pairs",),
     "counterpoint.training": (
         *("Batch", "Clock", "Keep", "Method", "MethodConfig", "Optim", "Phase", "Run", "SGDConfig", "Trainer"),

@@ -148,6 +148,8 @@ def _use(row: Row, views: Sequence[str]) -> str:
         lines.insert(0, f"counterpoint retrieve RUN --target {target} --given {','.join(given)} --rows new.parquet")
     if row.wing == "recommend":
         lines = ["counterpoint recommend RUN --user USER", "counterpoint recommend RUN --history ITEM,ITEM"]
+    if row.wing == "agents":
+        lines = ["counterpoint evaluate RUN DATA", *(['counterpoint advise RUN "TASK"'] if row.name == "clear" else [])]
     return "\n".join(["```sh", *lines, "```"])
 
 

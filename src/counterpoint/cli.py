@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from counterpoint import catalog, cli_use, launch
+from counterpoint import catalog, cli_agents, cli_use, launch
 from counterpoint.console import AsJson, Quiet, RunFolder, cell, lively, names, print_json, print_table, remark
 from counterpoint.errors import UserError
 
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     if code == 130:
         resume = [*given, *([] if "--resume" in given else ["--resume"])]
-        again = f"; go on with: counterpoint {shlex.join(resume)}" if given[0] == "fit" else ""
+        again = f"; go on with: counterpoint {shlex.join(resume)}" if given[0] in ("fit", "improve") else ""
         return _complain(f"stopped{again}", 130)
     return int(code)
 
@@ -261,6 +261,7 @@ def _list_options(name: str, as_json: bool) -> None:
 
 
 app.add_typer(cli_use.app)
+app.add_typer(cli_agents.app)
 
 
 def _show_result(result: Mapping[str, Any], as_json: bool) -> None:

@@ -5,10 +5,12 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from counterpoint.console import AsJson, Quiet, RunFolder, cell, names, print_json, print_table, remark
+from counterpoint.console import AsJson, Quiet, RunFolder, cell, lively, names, print_json, print_table, remark
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
+WIDEST = 90
+"""Letters of a text in a table."""
 IndexPlace = Annotated[str, typer.Argument(metavar="INDEX", help="A folder that index wrote, or qdrant:URL/NAME.")]
 
 
@@ -168,6 +170,44 @@ def predict(
 
 
 @app.command()
+def cluster(
+    run: RunFolder,
+    data: Annotated[Path, typer.Argument(metavar="CLAIMS", help="Texts: CSV, TSV, JSON lines, Parquet or Arrow.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="A .csv, .tsv or .parquet file to write.")
+    ] = None,
+    algorithm: Annotated[
+        str,
+        typer.Option(
+            help="kmeans, average, complete, dbscan, hdbscan, birch, affinity, near-duplicates (any number of texts); "
+            "auto: what does best on the run's development texts, near-duplicates for many texts."
+        ),
+    ] = "auto",
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Least cosine of texts that belong together; else that of the development texts."),
+    ] = None,
+    k: Annotated[int | None, typer.Option("-k", help="So many clusters (kmeans, average, complete, birch).")] = None,
+    text: Annotated[str | None, typer.Option(metavar="COL", help="The column that has the texts.")] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Group the texts of a file that say the same, when the run's method clusters."""
+    from counterpoint.serving import cluster as clustering
+
+    wish = clustering.Wish(algorithm, threshold, k)
+    made = clustering.cluster(run, data, output, wish, text, progress=lively(quiet), say=remark(quiet))
+    if as_json:
+        print_json(made)
+        return
+    lines = [[str(one["cluster"]), str(one["rows"]), _short(one["medoid"])] for one in made["largest"]]
+    print_table(("cluster", "rows", "the text that stands for it"), lines)
+    typer.echo(f"{made['texts']} different texts in {made['clusters']} clusters by {made['algorithm']}")
+    if output is not None:
+        typer.echo(made["file"])
+
+
+@app.command()
 def impute(
     run: RunFolder,
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Rows, some of which lack the view.")],
@@ -188,6 +228,60 @@ def impute(
         print_json(made)
     else:
         typer.echo(made["file"])
+
+
+@app.command()
+def guard(
+    classifier: Annotated[
+        str, typer.Argument(metavar="CLASSIFIER", help="A folder with a transformers classifier of texts.")
+    ],
+    texts: Annotated[Path, typer.Argument(metavar="TEXTS", help="Texts it meets: CSV, TSV, JSON lines or Parquet.")],
+    options: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Options of the reader and of the guardrail.")
+    ] = None,
+    support: Annotated[Path, typer.Option(metavar="FILE", help="Some 40 such texts with their labels.")] = ...,  # type: ignore[assignment]
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The run folder to write.")] = Path("runs/guard"),
+    label: Annotated[str | None, typer.Option(metavar="COL", help="The column of the labels (default: label).")] = None,
+    text: Annotated[str | None, typer.Option(metavar="COL", help="The column that has the texts.")] = None,
+    seed: Annotated[int, typer.Option(help="What all randomness follows from.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that stands in --out.")] = False,
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to compute.")] = "auto",
+    precision: Annotated[Literal["32-true", "bf16-mixed"], typer.Option(help="How numbers are kept.")] = "32-true",
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Free a shipped classifier of words it leans on, without its training data.
+
+    Leaves an adapter for peft, the merged classifier for transformers, and a page with the words marked.
+    """
+    from counterpoint.serving import shortcuts
+
+    named = [f"{name}={value}" for name, value in (("label", label), ("view.text", text)) if value is not None]
+    request = shortcuts.Guard(
+        classifier=classifier,
+        texts=texts,
+        support=support,
+        out=out,
+        given=[*(options or []), *named],
+        seed=seed,
+        device=device,
+        precision=precision,
+        resume=resume,
+        progress=lively(quiet),
+    )
+    made = shortcuts.guard(request, say=remark(quiet))
+    if as_json:
+        print_json(made)
+        return
+    found, before = made["assessment"]["shortcuts"], made["against"]["measures"]
+    typer.echo(f"alpha {found['alpha']:g}, by {found['support']} labelled texts")
+    lines = [[name, cell(before[name]["value"]), cell(one["value"])] for name, one in made["measures"].items()]
+    print_table((f"on the {made['judged_on']}", "before", "after"), lines)
+    words = ", ".join(one["word"] for one in found["words"][:8])
+    typer.echo(f"words it leaned on: {words or 'none'}")
+    for name in ("adapter", "merged", "report"):
+        if made[name]:
+            typer.echo(f"{name}: {made[name]}")
 
 
 @app.command()
@@ -246,7 +340,8 @@ def corrupt(
 def export(
     run: RunFolder,
     to: Annotated[
-        Literal["safetensors", "onnx", "sentence-transformers"], typer.Option(help="What shall read the files.")
+        Literal["safetensors", "onnx", "sentence-transformers", "transformers"],
+        typer.Option(help="What shall read the files.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="A new folder to write.")],
     as_json: AsJson = False,
@@ -289,3 +384,9 @@ def serve(
     from counterpoint.serving import server
 
     server.serve(run, index, host, port, server.settings(host, name or [], origin or [], rate, body), say=typer.echo)
+
+
+def _short(text: str) -> str:
+    """One line of a text, cut with an ellipsis."""
+    line = " ".join(text.split())
+    return line if len(line) <= WIDEST else line[: WIDEST - 1] + "…"

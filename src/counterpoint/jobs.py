@@ -92,6 +92,8 @@ def fit(request: Fit, say: Say = silent) -> dict[str, Any]:
         "display": {"label": request.label, "picture": request.picture or _own_picture(table)},
     }
     run = Run(request.out, data=description, resume=request.resume)
+    if hasattr(method, "calls"):
+        method.calls = run.folder / "calls.sqlite"
     with launch.group():
         method.fit(parts["train"], parts.get("validation"), _trainer(request, run))
     if not launch.is_first():
@@ -104,7 +106,7 @@ def fit(request: Fit, say: Say = silent) -> dict[str, Any]:
         table.keep(run.folder)
     _write_display(run.folder / "display.parquet", parts.values(), evaluation, picture)
     write_text(run.folder / "README.md", model_card(row, run.config(), evaluation))
-    return evaluation | {"run": str(run.folder), "report": _report(run.folder, say)}
+    return evaluation | {"run": str(run.folder), "report": report_of(run.folder, say)}
 
 
 def plan(
@@ -232,8 +234,8 @@ def report(run: Path) -> Path:
     return reports.write(run)
 
 
-def _report(folder: Path, say: Say) -> str | None:
-    """The report's path; a fit is not lost because the report's own packages are absent."""
+def report_of(folder: Path, say: Say) -> str | None:
+    """Write a run's page and give its path; a fit is not lost because the report's own packages are absent."""
     try:
         return str(reports.write(folder))
     except UserError as reason:
@@ -412,12 +414,15 @@ def _against(baseline: Method, outcome: Outcome, parts: Mapping[str, Any], reque
     """Fit the baseline on the same rows and pair its outcome with ours."""
     baseline.fit(parts["train"], parts.get("validation"), _trainer(request))
     theirs = type(baseline).judge(baseline, parts["test"])
-    shared = [measure for measure in outcome.measures if measure in theirs.measures]
-    return {
-        "name": baseline.name,
-        "measures": _measures(theirs),
-        "difference": _differences(outcome, theirs, shared),
-    }
+    against: dict[str, Any] = compared(baseline.name, outcome, theirs)["against"]
+    return against
+
+
+def compared(name: str, ours: Outcome, theirs: Outcome) -> dict[str, Any]:
+    """The measures of an outcome, and against those of another one on the same rows, which has a name."""
+    shared = [measure for measure in ours.measures if measure in theirs.measures]
+    against = {"name": name, "measures": _measures(theirs), "difference": _differences(ours, theirs, shared)}
+    return {"measures": _measures(ours), "against": against}
 
 
 def _differences(ours: Outcome, theirs: Outcome, measures: Sequence[str]) -> dict[str, dict[str, float | None]]:

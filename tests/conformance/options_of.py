@@ -13,6 +13,7 @@ from counterpoint.training.optim import Group
 NEEDS: dict[str, dict[str, Any]] = {
     "optim.schedule": {"optim": {"name": "adamw", "warmup": 0}},
     "regulariser_weight": {"regulariser": "squared"},
+    "symmetric_cross": {"crop": 0.5},
 }
 """Options that only matter, or are only allowed, beside another."""
 

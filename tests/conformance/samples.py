@@ -12,13 +12,28 @@ import numpy as np
 import pytest
 import torch
 
+from agents import scripted
+from agents.tiny_llama import tiny_llama
+from counterpoint.agents.questions import Questions
+from counterpoint.agents.trajectories import Trajectories
+from counterpoint.graphs.barlow_graph import BarlowGraph
+from counterpoint.graphs.bgrl import BGRL
+from counterpoint.graphs.cca_ssg import CCASSG
+from counterpoint.graphs.dgi import DGI
+from counterpoint.graphs.gcn import SupervisedGCN
+from counterpoint.graphs.graph import AttributedGraph
+from counterpoint.graphs.graphmae import GraphMAE
 from counterpoint.multimodal.labels import labelled
 from counterpoint.multimodal.table import Table
 from counterpoint.recommend.interactions import Interactions
+from counterpoint.text.classes import guarded
+from counterpoint.text.clustering import grouping
+from counterpoint.text.labelled import LabelledTexts
 from counterpoint.text.pairs import Pairs
+from graphs.little import little
 from pretrained.tiny_vision import png, tiny_vit
 from recommend import shop
-from text import tiny
+from text import tiny, tiny_classifier
 
 WIDTHS = {"labs": 4, "ecg": 3, "notes": 2}
 
@@ -38,7 +53,7 @@ class Sample:
     `made(rows, seed)` has gaps, and rows that lack a part; `complete` lacks nothing. `rows(data, index)` selects.
     `calls` says how each public capability is called with a fitted method and such data. `metric` is what the judge
     measures. `choices` are other values of options that their type does not tell, `alone` those under which nothing
-    but the contrast is left in the loss.
+    but the contrast of rows with rows is left in the loss.
     """
 
     made: Callable[[int, int], Any]
@@ -110,6 +125,7 @@ TABLE = Sample(
     small={"dim": 6, "hidden": 6, "layers": 1, "gate_dim": 4, "epochs": 2, "batch_size": 16}
     | {"rank": 2, "head": (6,), "label": "label"},
     random={"dropout": 0.2, "noise": 0.1, "hide": 0.2},
+    alone={"negatives": "pair"},
     choices={"label": ["other"], "ranks": [(2,)], "encoder": [{"notes": tiny.tiny(1)}]},
     about={
         "pretrained": About(lambda rows, seed: _read_table(rows, seed, "text"), {"encoder": {"notes": tiny.tiny()}}),
@@ -147,6 +163,23 @@ TEXTS = Sample(
     choices={"base": [tiny.tiny(1)], "pooling": ["cls", "max"]},
 )
 
+CLAIMS = replace(
+    TEXTS,
+    made=lambda rows, seed: tiny.claims(rows, seed),
+    complete=lambda rows, seed: tiny.claims(rows, seed, complete=True),
+    calls={
+        **TEXTS.calls,
+        "cluster": lambda method, data: method.cluster(["word1 word2", "word3", "word1"], "dbscan").assigned,
+        "cluster_vectors": lambda method, data: (
+            method.cluster_vectors(method.embed(data).numpy(), "average", 0.3).medoids
+        ),
+        "knobs": lambda method, data: [knob.value for knob in method.knobs(("average",)).values()],
+    },
+    metric="ari",
+    random={**TEXTS.random, "mine": 2},
+)
+"""Pairs with clusters, for methods that are judged by clusters."""
+
 EVENTS = Sample(
     made=lambda rows, seed: shop.shop(rows, seed),
     complete=lambda rows, seed: shop.shop(rows, seed, complete=True),
@@ -159,19 +192,139 @@ EVENTS = Sample(
         "similarity": lambda method, data: method.similarity(torch.arange(3), torch.arange(5)),
         "item_vectors": lambda method, data: method.item_vectors(),
         "vectors": lambda method, data: method.vectors(shop.histories_of(data)),
+        "by_attributes": lambda method, data: method.by_attributes(),
+        "with_items": lambda method, data: method.with_items(shop.new_items()).item_vectors(),
+        "gates": lambda method, data: method.gates(shop.histories_of(data)),
+        "preferences": lambda method, data: method.preferences(shop.histories_of(data)),
         "embed": lambda method, data: [method.embed(data), method.embed(method.embedded()["items"])],
         "embedded": lambda method, data: method.embedded()["items"].ids.tolist(),
         "assess": lambda method, data: json.dumps(method.assess(method, data, data)),
     },
     metric="ndcg10",
-    small={"dim": 8, "layers": 1, "epochs": 2, "batch_size": 16, "max_length": 4, "dropout": 0.0, "neighbours": 4},
-    random={"dropout": 0.2},
-    choices={"power": [(0.0,)]},
+    small={"dim": 8, "layers": 1, "epochs": 2, "batch_size": 16, "max_length": 4, "dropout": 0.0}
+    | {"neighbours": 4, "hidden": 6}
+    | {"positions": "all", "crop": 1.0, "mask": 0.0, "reorder": 0.0},
+    random={"dropout": 0.2, "crop": 0.6, "mask": 0.5, "reorder": 0.8},
+    choices={"power": [(0.0,)], "reorder": [0.8], "rare": [30]},
     repel=False,
 )
 
-SAMPLES: dict[type, Sample] = {Table: TABLE, Pairs: TEXTS, Interactions: EVENTS}
-JUDGED: dict[Any, Sample] = {labelled: LABELLED}
+CLASSES = Sample(
+    made=lambda rows, seed: tiny_classifier.labelled(rows, seed),
+    complete=lambda rows, seed: tiny_classifier.labelled(rows, seed, complete=True),
+    rows=lambda data, index: data.rows(index),
+    calls={
+        "predict": lambda method, data: [json.dumps(row) for row in method.predict(data)],
+        "leanings": lambda method, data: method.leanings(data.rows(data.present)),
+        "important_tokens": lambda method, data: method.important_tokens(data.rows(data.present)),
+        "never": lambda method, data: sorted(method.never()),
+        "mark": lambda method, data: None,
+        "solve": lambda method, data: None,
+        "choose": lambda method, data: None,
+        "calibrate": lambda method, data: None,
+    },
+    metric="accuracy",
+    small={"base": tiny_classifier.classifier(), "epochs": 2, "batch_size": 8, "dropout": 0.0, "optim": {"lr": 0.01}}
+    | {"classifier": tiny_classifier.classifier(), "k": 3, "held_out": 0.5},
+    random={"dropout": 0.2},
+    choices={
+        "base": [tiny_classifier.classifier(1)],
+        "classifier": [tiny_classifier.classifier(1)],
+        "label": ["other"],
+        "spare": [("word1", "word2", "word3")],
+        "layers": [("query",)],
+    },
+    about={
+        name: About(tiny_classifier.labelled, {"training": training})
+        for name, training in (
+            *(("identify", "jtt"), ("upweight", "jtt"), ("pull", "nfl")),
+            *(("held_out", "dfr"), ("penalty", "dfr")),
+        )
+    },
+    repel=False,
+)
+"""Texts with labels, whose rows are not compared."""
+
+GUARDED = replace(CLASSES, repel=True)
+"""The same for methods that contrast texts."""
+
+STREAM = Sample(
+    made=lambda rows, seed: scripted.sums(rows, seed),
+    complete=lambda rows, seed: scripted.sums(rows, seed, complete=True),
+    rows=lambda data, index: data.rows(index),
+    calls={
+        "answer": lambda method, data: [json.dumps(one) for one in method.answer(data)],
+        "rules": lambda method, data: [json.dumps(one) for one in method.rules("word1 word2")],
+        "assess": lambda method, data: json.dumps(method.assess(method, data, data)),
+    },
+    metric="accuracy",
+    small={"model": "careless", "embedder": tiny.tiny(), "students": 3, "top": 2, "context": 812, "cap": 3}
+    | {"batch_size": 1},
+    choices={"model": ["careless-too"], "embedder": [tiny.tiny(1)], "students": [2], "wrong": [3], "top": [1]},
+    about={
+        name: About(scripted.sums, needs)
+        for name, needs in (
+            ("grouping", {"task": "open"}),
+            ("cap", {"prune": "fifo"}),
+            ("merge_at", {"prune": "merge"}),
+        )
+    },
+    repel=False,
+)
+"""A stream of questions and a language model that answers by a script."""
+
+NODES = Sample(
+    made=lambda rows, seed: little(rows, seed),
+    complete=lambda rows, seed: little(rows, seed, complete=True),
+    rows=lambda data, index: data.rows(index),
+    calls={
+        "embed": lambda method, data: method.embed(data),
+        "predict": lambda method, data: [json.dumps(row) for row in method.predict(data)],
+        "edge_scores": lambda method, data: method.edge_scores(data, data.edges[:, :5]),
+        "assess": lambda method, data: json.dumps(method.assess(method, data, data)),
+        "leak_check": lambda method, data: (
+            json.dumps(method.leak_check(data)) if method.options.decoupler != "none" else None
+        ),
+    },
+    metric="accuracy",
+    small={"base": "hashed", "dim": 6, "epochs": 2, "batch_size": 16, "dropout": 0.0, "predictor": 6},
+    random={"dropout": 0.2, "neighbours": 3},
+    alone={"consistency": 0.0, "orthogonality": 0.0, "reconstruction": 0.0, "noise_negatives": "none"},
+    choices={"base": [tiny.tiny()], "task": ["topic1 topic2 topic3"]},
+    about={
+        "task": About(little, {"decoupler": "lexical"}),
+        "share": About(little, {"decoupler": "random"}),
+    },
+)
+APART = (DGI, BGRL, BarlowGraph, CCASSG, GraphMAE, SupervisedGCN)
+"""Methods of nodes that do not contrast them with each other."""
+
+ATTEMPTS = Sample(
+    made=lambda rows, seed: scripted.attempts(rows, seed),
+    complete=lambda rows, seed: scripted.attempts(rows, seed, complete=True),
+    rows=lambda data, index: data.rows(index),
+    calls={
+        "advise": lambda method, data: method.advise([str(task) for task in data.tasks[:6]]),
+    },
+    metric="reward",
+    small={"epochs": 2, "batch_size": 8, "width": 16, "layers": 1, "longest": 12, "environment": "apps", "rl_steps": 2}
+    | {"rl_lr": 0.05, "rl_tasks": 2, "group": 3, "repeats": 2, "optim": {"lr": 0.01}, "pairs": 1},
+    choices={"base": [tiny_llama()], "borrow": [1], "pairs": [3], "reflector": ["careless"], "width": [24], "lora": [3]},
+    about={name: About(scripted.attempts, {"base": tiny_llama()}) for name in ("reflector", "lora")},
+    repel=False,
+)
+"""Runs of tasks in the text world, some of which ended all alike."""
+
+SAMPLES: dict[type, Sample] = {
+    AttributedGraph: NODES,
+    Table: TABLE,
+    Pairs: TEXTS,
+    Interactions: EVENTS,
+    LabelledTexts: CLASSES,
+    Questions: STREAM,
+    Trajectories: ATTEMPTS,
+}
+JUDGED: dict[Any, Sample] = {labelled: LABELLED, guarded: GUARDED, grouping: CLAIMS}
 """Samples of methods whose judge asks for something else of the same data."""
 
 
@@ -180,4 +333,5 @@ def sample_of(method: type) -> Sample:
     data: type = method.Data  # type: ignore[attr-defined]
     if data not in SAMPLES:
         pytest.fail(f"{method.__name__} takes {data.__name__}: add a sample of it to tests/conformance/samples.py")
-    return JUDGED.get(method.judge, SAMPLES[data])  # type: ignore[attr-defined]
+    found = JUDGED.get(method.judge, SAMPLES[data])  # type: ignore[attr-defined]
+    return replace(found, repel=False) if method in APART else found

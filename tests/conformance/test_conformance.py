@@ -26,8 +26,6 @@ from training.ranks import pair
 from training.toys import CutRun, Interrupted, events
 
 METHODS = sorted(catalog.rows())
-ROWS_AS_NEGATIVES = {"negatives": "pair"}
-"""The option under which negatives are rows, where a method also knows negatives that are put together from several."""
 
 pytestmark = pytest.mark.parametrize("name", METHODS)
 
@@ -179,7 +177,7 @@ def test_a_row_that_occurs_twice_is_not_its_own_negative(name: str) -> None:
     """With no other row there is nothing to repel; with others a copy weighs as one more positive would."""
     method = class_of(name)
     sample = sample_of(method)
-    made = method(**small(name, allowed(method.Config, {**ROWS_AS_NEGATIVES, **sample.alone})))
+    made = method(**small(name, allowed(method.Config, sample.alone)))
     data = sample.complete(ROWS, 0)
     made.prepare(made.measure(data))
     if (alone := fits.loss_on_rows(made, data, [5, 5, 5])) is None:

@@ -9,6 +9,7 @@ from counterpoint.objectives import Embeddings, Ids, linear_contrast, mean_over_
 from counterpoint.objectives.regularisers import (
     alignment,
     barlow_twins,
+    canonical,
     cosine,
     orthogonality,
     uniformity,
@@ -40,6 +41,8 @@ OBJECTIVES: dict[str, Callable[[Rows], Tensor]] = {
     "uniformity, ids": lambda r: uniformity(r.a),
     "uniformity, everywhere": lambda r: uniformity(Embeddings(r.table, r.queue.ids[:4], everywhere=True)),
     "barlow_twins": lambda r: barlow_twins(r.a, r.b, 0.3),
+    "canonical": lambda r: canonical(r.a, r.b, 0.3),
+    "canonical, wide": lambda r: canonical(*widened(r), 0.3),
     "barlow_twins, wide": lambda r: barlow_twins(*widened(r), 0.3),
     "vicreg": lambda r: vicreg(r.a, r.b),
     "vicreg, wide": lambda r: vicreg(*widened(r)),

@@ -15,6 +15,7 @@ from counterpoint.objectives import Embeddings, Ids
 from counterpoint.objectives.regularisers import (
     alignment,
     barlow_twins,
+    canonical,
     cosine,
     orthogonality,
     uniformity,
@@ -24,6 +25,7 @@ from counterpoint.objectives.regularisers import (
 TWO_VIEWS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "alignment": lambda x, y: alignment(x, y, power=1.5).mean(),
     "barlow_twins": barlow_twins,
+    "canonical": canonical,
     "vicreg": vicreg,
     "orthogonality": orthogonality,
 }
@@ -60,6 +62,12 @@ def naive_barlow_twins(x: Tensor, y: Tensor, weight: float, epsilon: float) -> T
             correlation = (x[:, i] * y[:, j]).mean()
             loss = loss + ((1 - correlation) ** 2 if i == j else weight * correlation**2)
     return loss
+
+
+def naive_canonical(x: Tensor, y: Tensor, weight: float, epsilon: float) -> Tensor:
+    x, y = ((v - v.mean(0)) / (v.var(0, correction=0) + epsilon).sqrt() / len(v) ** 0.5 for v in (x, y))
+    identity = torch.eye(x.shape[1], dtype=x.dtype)
+    return (x - y).square().sum() + weight * sum((v.T @ v - identity).square().sum() for v in (x, y))
 
 
 def naive_vicreg(x: Tensor, y: Tensor, weights: tuple[float, float, float], epsilon: float = 1e-4) -> Tensor:
@@ -127,6 +135,13 @@ def test_uniformity_without_a_pair_is_zero(n: int) -> None:
 def test_barlow_twins(epsilon: float, shape: tuple[int, int]) -> None:
     x, y = views(*shape)
     assert_same(barlow_twins(x, y, 0.3, epsilon=epsilon), naive_barlow_twins(x, y, 0.3, epsilon), x, y)
+
+
+@SHAPES
+@pytest.mark.parametrize("epsilon", [1e-5, 0.0])
+def test_canonical(epsilon: float, shape: tuple[int, int]) -> None:
+    x, y = views(*shape)
+    assert_same(canonical(x, y, 0.3, epsilon=epsilon), naive_canonical(x, y, 0.3, epsilon), x, y)
 
 
 @SHAPES

@@ -25,6 +25,12 @@ def catalogue() -> pa.Table:
     )
 
 
+def new_items() -> pa.Table:
+    """Two more items, which nobody took."""
+    rows = {"id": ["n0", "n1"], "title": ["Tea new", "Soap new"], "kind": ["tea", "soap"], "tags": [["tea"], []]}
+    return pa.table(rows, schema=pa.schema([*catalogue().schema]))
+
+
 def shop(users: int, seed: int, complete: bool = False, target: str | None = None) -> Interactions:
     """Users who look around and buy what they looked at before; without `complete` some have but one event."""
     random = np.random.default_rng(seed)

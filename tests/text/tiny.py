@@ -3,6 +3,7 @@
 import atexit
 import json
 import tempfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -73,6 +74,19 @@ def texts(rows: int, seed: int, least: int = 1, most: int = 14) -> list[str]:
     while len(found) < rows:
         found[" ".join(random.choice(WORDS, size=int(random.integers(least, most + 1))))] = None
     return list(found)
+
+
+def claims(rows: int, seed: int, complete: bool = False) -> Pairs:
+    """Pairs of texts in clusters of four texts that share two words, in two languages; unless complete, with gaps."""
+    words, cluster = texts(2 * rows, seed, most=2), np.arange(rows) // 2
+    topic = [f"word{c % 30} word{30 + 7 * c % 29}" for c in cluster]
+    first: list[str | None] = [f"{one} {text}" for one, text in zip(topic, words[:rows], strict=True)]
+    other: list[str | None] = [f"{text} {one}" for one, text in zip(topic, words[rows:], strict=True)]
+    if not complete:
+        other[3::7] = [None] * len(other[3::7])
+        first[5::11] = [None] * len(first[5::11])
+    columns = {"cluster": cluster, "language": np.array(["xx", "xx", "xx", "yy"])[np.arange(rows) % 4]}
+    return replace(Pairs.of({"claim": first, "other": other}, columns), group="cluster")
 
 
 def pairs(rows: int, seed: int, complete: bool = False) -> Pairs:

@@ -53,6 +53,36 @@ def branches(size: int, **facts: Any) -> dict[str, Any]:
     return {name: value.detach() for name, value in method.state_dict().items()}
 
 
+class Lookup(Method):
+    """A table of which sparse gradients are made in four steps of five, beside a layer."""
+
+    def build(self, facts: dict[str, Any]) -> None:
+        with self.seeded("net"):
+            self.table = nn.Embedding(9, 1, sparse=True)
+            self.net = nn.Linear(3, 1)
+
+    def losses(self, batch: Points, clock: Clock) -> dict[str, Tensor]:
+        rows = (7 * batch.x[:, 0].abs()).long() % 9
+        vectors = self.table.weight[rows] if clock.step % 5 == 4 else self.table(rows)
+        return {"error": mean_over_ranks((vectors + self.net(batch.x) - batch.y).square()[:, 0])}
+
+
+def looked_up(size: int, clip: float | None) -> Tensor:
+    """The table after ten steps of `size` rows, or one row in every other step."""
+    method, data = Lookup(), Points.made(3 * size + 2)
+    method.prepare({})
+    phase = Phase(
+        "fit",
+        plan=lambda generator: [part for rows in in_order(len(data), size) for part in rows.split([1, len(rows) - 1])],
+        batch=lambda rows, generator: Points(data.x[rows], data.y[rows]),
+        losses=method.losses,
+        optim=Optim(lr=0.1, clip=clip),
+        epochs=2,
+    )
+    Trainer(precision="64-true", progress=False).fit(method, [phase])
+    return method.table.weight.detach()
+
+
 def spoiled(what: str) -> str:
     """What the user is told when one rank's numbers are not finite."""
     try:

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from counterpoint.training.sparse import Sparse, SparseBuffer, adjacency
+from counterpoint.training.sparse import Sparse, SparseBuffer, adjacency, summed_steps
 
 
 def dense_of(matrix: Sparse) -> torch.Tensor:
@@ -70,3 +70,18 @@ def test_a_buffer_survives_saving(symmetric: bool) -> None:
 def test_an_empty_graph_gives_zeros() -> None:
     matrix = adjacency(torch.zeros(2, 0, dtype=torch.int64), 3, loops=False)
     assert (matrix @ torch.ones(3, 2)).tolist() == [[0.0, 0.0]] * 3
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("steps", [0, 1, 3])
+def test_summed_steps_are_a_sum_of_powers(steps: int, symmetric: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    dense = torch.rand(5, 5, generator=generator) * (torch.rand(5, 5, generator=generator) < 0.5)
+    dense = dense + dense.T if symmetric else dense
+    rows, columns = dense.nonzero(as_tuple=True)
+    matrix = Sparse.of(rows, columns, dense[rows, columns], (5, 5), symmetric=symmetric)
+    x = torch.randn(5, 2, generator=generator, dtype=torch.float64, requires_grad=True)
+    powers = [torch.linalg.matrix_power(dense.double(), step) @ x for step in range(steps + 1)]
+    torch.testing.assert_close(summed_steps(matrix, x, steps), torch.stack(powers).sum(0))
+    assert torch.autograd.gradcheck(lambda given: summed_steps(matrix, given, steps), x)
+    assert torch.autograd.gradgradcheck(lambda given: summed_steps(matrix, given, steps), x)

@@ -5,14 +5,17 @@ from counterpoint.evaluation.claim import Claim as Claim
 from counterpoint.evaluation.claim import Search as Search
 from counterpoint.evaluation.clustering import Clustering as Clustering
 from counterpoint.evaluation.clustering import agreement as agreement
+from counterpoint.evaluation.clustering import errors as errors
 from counterpoint.evaluation.clustering import kmeans_agreement as kmeans_agreement
 from counterpoint.evaluation.clustering import purity as purity
+from counterpoint.evaluation.clustering import silhouette as silhouette
 from counterpoint.evaluation.geometry import Geometry as Geometry
 from counterpoint.evaluation.geometry import alignment as alignment
 from counterpoint.evaluation.geometry import effective_rank as effective_rank
 from counterpoint.evaluation.geometry import geometry as geometry
 from counterpoint.evaluation.geometry import mean_cosine as mean_cosine
 from counterpoint.evaluation.geometry import uniformity as uniformity
+from counterpoint.evaluation.groups import WorstGroup as WorstGroup
 from counterpoint.evaluation.outcome import Draw as Draw
 from counterpoint.evaluation.outcome import Key as Key
 from counterpoint.evaluation.outcome import Mean as Mean

@@ -70,8 +70,9 @@ def linear_probe(
     grid: Sequence[float] = C_GRID,
     seed: int = 0,
     iterations: int = 2000,
+    standardise: bool = True,
 ) -> Probe:
-    """Logistic regression on standardised dimensions.
+    """Logistic regression on standardised dimensions, or on the vectors as they are.
 
     C is chosen on a fifth of the training rows and the model refitted on all. Where a fifth cannot hold
     every class (few labels), C is 1 and the settings say "fixed". Needs scikit-learn (extra `eval`). Raises
@@ -85,15 +86,16 @@ def linear_probe(
     if inner is not None and len(grid) > 1:
         fit_rows, check_rows = inner
         scores = [
-            _logistic(x[fit_rows], y[fit_rows], c, iterations)[0].score(x[check_rows], y[check_rows]) for c in grid
+            _logistic(x[fit_rows], y[fit_rows], c, iterations, standardise)[0].score(x[check_rows], y[check_rows])
+            for c in grid
         ]
         strength, how = grid[int(np.argmax(scores))], "inner split"
     elif len(grid) == 1:
         strength = grid[0]
-    model, converged = _logistic(x, y, strength, iterations)
+    model, converged = _logistic(x, y, strength, iterations, standardise)
     settings = {
         "probe": "linear",
-        "standardised": True,
+        "standardised": standardise,
         "C": strength,
         "C_from": how,
         "grid": list(grid),
@@ -151,10 +153,12 @@ def stratified(
     return np.sort(by_class[np.lexsort((generator.random(len(labels)), share))[:count]])
 
 
-def _logistic(x: np.ndarray, y: np.ndarray, strength: float, iterations: int) -> tuple[Any, bool]:
+def _logistic(
+    x: np.ndarray, y: np.ndarray, strength: float, iterations: int, standardise: bool
+) -> tuple[Any, bool]:
     """A fitted model, and whether its solver converged."""
     linear, pipeline = need("sklearn.linear_model", "eval"), need("sklearn.pipeline", "eval")
-    scaler = need("sklearn.preprocessing", "eval").StandardScaler()
+    scaler = need("sklearn.preprocessing", "eval").StandardScaler() if standardise else "passthrough"
     model = pipeline.make_pipeline(scaler, linear.LogisticRegression(C=strength, max_iter=iterations))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", need("sklearn.exceptions", "eval").ConvergenceWarning)

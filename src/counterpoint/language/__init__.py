@@ -10,5 +10,6 @@ from counterpoint.language.chat import Reply as Reply
 from counterpoint.language.chat import Sampling as Sampling
 from counterpoint.language.chat import perplexity as perplexity
 from counterpoint.language.opened import open_model as open_model
+from counterpoint.language.opened import register as register
 from counterpoint.language.prompts import Prompt as Prompt
 from counterpoint.language.prompts import fenced as fenced

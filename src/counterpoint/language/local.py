@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -21,6 +21,27 @@ BATCH = 8
 """Conversations that are continued side by side."""
 
 
+def read_causal(source: str) -> tuple[Any, Any]:
+    """The tokenizer and the network of "smollm2", a folder or a hub id; weights from safetensors, no code is run.
+
+    Raises `UserError` when they cannot be read.
+    """
+    transformers: Any = need("transformers", "agents")
+    transformers.utils.logging.disable_progress_bar()
+    folder = _smollm2(transformers) if source == SMOLLM2 else _folder(source)
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, padding_side="left")
+        network = transformers.AutoModelForCausalLM.from_pretrained(
+            folder, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
+        ).eval()
+    except (OSError, ValueError, KeyError) as error:
+        line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f'language model "{source}" cannot be read from {folder} ({line})') from None
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer, network
+
+
 class Local:
     """A transformers model; weights are read from safetensors alone, code beside them is never run.
 
@@ -31,20 +52,7 @@ class Local:
 
     def __init__(self, source: str) -> None:
         self.transformers: Any = need("transformers", "agents")
-        self.transformers.utils.logging.disable_progress_bar()
-        self.folder = _smollm2(self.transformers) if source == SMOLLM2 else _folder(source)
-        try:
-            self.tokenizer = self.transformers.AutoTokenizer.from_pretrained(
-                self.folder, trust_remote_code=False, padding_side="left"
-            )
-            self.model = self.transformers.AutoModelForCausalLM.from_pretrained(
-                self.folder, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
-            ).eval()
-        except (OSError, ValueError, KeyError) as error:
-            line = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(f'language model "{source}" cannot be read from {self.folder} ({line})') from None
-        if self.tokenizer.pad_token_id is None:
-            self.tokenizer.pad_token = self.tokenizer.eos_token
+        self.tokenizer, self.model = read_causal(source)
         self.name = source
 
     def answer(self, asked: Sequence[Ask]) -> list[Reply | Failure]:
@@ -84,6 +92,7 @@ class Local:
             top_k=None,
             max_new_tokens=most,
             pad_token_id=self.tokenizer.pad_token_id,
+            stopping_criteria=self.transformers.StoppingCriteriaList([_Stops(asked, width, self.tokenizer)]),
             logits_processor=self.transformers.LogitsProcessorList([_Draws(asked, width)]),
             return_dict_in_generate=True,
             output_logits=True,
@@ -106,6 +115,22 @@ class Local:
                 text, finish = text[: text.index(stop)], "stop"
                 kept = next(n for n in range(kept + 1) if stop in self.tokenizer.decode(tokens[:n]) or n == kept)
         return Reply(text.strip(), tuple(logprobs[:kept].tolist()), length, kept, finish)
+
+
+class _Stops:
+    """Which rows have said one of their stops, or all they may say: no more is made than is used."""
+
+    def __init__(self, asked: Sequence[Ask], width: int, tokenizer: Any) -> None:
+        self.asked, self.width, self.tokenizer = asked, width, tokenizer
+
+    def __call__(self, tokens: Int[Tensor, "n t"], logits: Any, **more: Any) -> Bool[Tensor, " n"]:
+        made = tokens[:, self.width :]
+        return torch.tensor([self._ended(one, row) for one, row in zip(self.asked, made, strict=True)])
+
+    def _ended(self, asked: Ask, row: Int[Tensor, " t"]) -> bool:
+        if len(row) >= asked.sampling.max_tokens:
+            return True
+        return bool(asked.sampling.stop) and any(stop in self.tokenizer.decode(row) for stop in asked.sampling.stop)
 
 
 class _Draws:

@@ -72,6 +72,7 @@ from counterpoint.objectives.ranks import sum_over_ranks as sum_over_ranks
 from counterpoint.objectives.ranks import world as world
 from counterpoint.objectives.regularisers import alignment as alignment
 from counterpoint.objectives.regularisers import barlow_twins as barlow_twins
+from counterpoint.objectives.regularisers import canonical as canonical
 from counterpoint.objectives.regularisers import cosine as cosine
 from counterpoint.objectives.regularisers import orthogonality as orthogonality
 from counterpoint.objectives.regularisers import uniformity as uniformity

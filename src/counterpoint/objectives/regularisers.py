@@ -83,6 +83,29 @@ def barlow_twins(
     return (1 - own).square().sum() + off_diagonal * _off_diagonal(left, right, n, own)
 
 
+def canonical(
+    view0: Queries, view1: Keys, decorrelation: float = 1e-3, *, epsilon: float = 1e-5
+) -> Float[Tensor, ""]:
+    """Canonical correlation: two standardised views are equal, each with uncorrelated dimensions.
+
+    The squared distance of the views, whose dimensions have mean 0 and length 1 over the rows of all ranks, plus
+    `decorrelation` times the squared distance of each view's correlations from the identity. `epsilon` is added to
+    the variances. Raises ValueError for views of different rows. Source: CCA-SSG, arXiv 2106.12484, equation 5.
+
+    >>> view = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+    >>> canonical(view, -view, epsilon=0.0)
+    tensor(8.)
+    """
+    left, right = _same_rows(view0, view1)
+    n = _count(left)
+    left, right = (_standardised(view, n, epsilon) for view in (left, right))
+    loss = _total((left - right).square().sum())
+    for view in (left, right):
+        own = _total(view.square().sum(0))
+        loss = loss + decorrelation * ((1 - own).square().sum() + _off_diagonal(view, view, n, own))
+    return loss
+
+
 def vicreg(
     view0: Queries,
     view1: Keys,

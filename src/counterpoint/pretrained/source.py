@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ class Base:
     """A pretrained encoder as it is found: its network's configuration and weights, its tokenizer.json as text.
 
     `max_length` counts tokens; `padding` is the token number that fills up; `prompts` are texts put before others, by
-    name ("query", "document").
+    name ("query", "document"); `special` are the tokens that are no words, by name ("mask_token").
     """
 
     source: str
@@ -38,6 +38,7 @@ class Base:
     pooling: str
     max_length: int
     prompts: dict[str, str]
+    special: dict[str, str] = field(default_factory=dict)
 
     def facts(self, pooling: str | None = None, max_length: int | None = None) -> dict[str, Any]:
         """All that shapes the network, as JSON, and a hash of the weights; raises `UserError` for too long texts."""
@@ -125,28 +126,44 @@ def folder_of(source: str, extra: str, own: Sequence[str]) -> Path:
 
 def _from_folder(folder: Path, source: str) -> Base:
     """A base from a folder of transformers or sentence-transformers."""
-    transformers = need("transformers", "text")
-    if not (folder / "config.json").is_file():
-        raise UserError(f"{folder} is not a text encoder: it has no config.json")
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-        backend = tokenizer.backend_tokenizer
-        config = transformers.AutoConfig.from_pretrained(folder).to_dict()
-    except (OSError, ValueError, KeyError, AttributeError, ImportError) as error:
-        raise UserError(f"{folder}: its tokenizer or configuration cannot be read ({first_line(error)})") from None
+    tokenizer, config = tokenizer_and_config(folder, "a text encoder")
     pooling, prompts = _sentence_parts(folder)
     positions = int(config.get("max_position_embeddings", 512))
     longest = (read_json(folder / "sentence_bert_config.json") or {}).get("max_seq_length")
     return Base(
         source=source,
         config=plain_config(config),
-        state=_weights(folder),
-        tokenizer=backend.to_str(),
+        state=_named_plainly(stored(folder)),
+        tokenizer=tokenizer.backend_tokenizer.to_str(),
         padding=int(tokenizer.pad_token_id or 0),
         pooling=pooling,
         max_length=int(longest or min(tokenizer.model_max_length, positions)),
         prompts=prompts,
+        special=special_tokens(tokenizer),
     )
+
+
+def tokenizer_and_config(folder: Path, what: str) -> tuple[Any, dict[str, Any]]:
+    """The tokenizer and the configuration that transformers reads from a folder; code beside them is never run.
+
+    `what` says what the folder should be. Raises `UserError` when they cannot be read.
+    """
+    transformers = need("transformers", "text")
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder} is not {what}: it has no config.json")
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer.backend_tokenizer.to_str()
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False).to_dict()
+    except (OSError, ValueError, KeyError, AttributeError, ImportError) as error:
+        raise UserError(f"{folder}: its tokenizer or configuration cannot be read ({first_line(error)})") from None
+    return tokenizer, config
+
+
+def special_tokens(tokenizer: Any) -> dict[str, str]:
+    """The tokens that are no words, by the names that transformers has for them."""
+    names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token", "bos_token", "eos_token")
+    return {name: str(token) for name in names if (token := getattr(tokenizer, name, None)) is not None}
 
 
 def _sentence_parts(folder: Path) -> tuple[str, dict[str, str]]:
@@ -167,16 +184,15 @@ def _sentence_parts(folder: Path) -> tuple[str, dict[str, str]]:
     return mode, prompts
 
 
-def _weights(folder: Path) -> dict[str, Tensor]:
-    """All float tensors of the safetensors files, under the names that the plain network has, without its pooler."""
+def stored(folder: Path) -> dict[str, Tensor]:
+    """All tensors of a folder's safetensors files; raises `UserError` when there are none, or they are damaged."""
     paths = sorted(folder.glob("*.safetensors"))
     if not paths:
         raise UserError(f"{folder}: no *.safetensors; other weight files are not read, since they can run code")
     try:
-        found = {name: tensor for path in paths for name, tensor in load_file(path).items()}
+        return {name: tensor for path in paths for name, tensor in load_file(path).items()}
     except (SafetensorError, OSError) as error:
         raise UserError(f"{folder}: damaged weights ({first_line(error)}); get the files again") from None
-    return _named_plainly(found)
 
 
 def _named_plainly(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -34,6 +34,13 @@ class Histories:
         flat, kinds = (torch.tensor([x for one in rows for x in one], dtype=torch.int64) for rows in (items, said))
         return cls(starts, flat, kinds)
 
+    @classmethod
+    def cat(cls, parts: Sequence["Histories"]) -> "Histories":
+        """The histories of several, one after the other."""
+        lengths = torch.cat([part.lengths for part in parts])
+        starts = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+        return cls(starts, torch.cat([part.items for part in parts]), torch.cat([part.behaviours for part in parts]))
+
     def __len__(self) -> int:
         return len(self.starts) - 1
 
@@ -58,12 +65,35 @@ class Histories:
         starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
         return Histories(starts, self.items[kept], self.behaviours[kept])
 
+    def of_behaviour(self, kind: int) -> "Histories":
+        """Their events of one behaviour; a history without any stays whole.
+
+        >>> Histories.of([[3, 1], [2]], [[0, 1], [0]]).of_behaviour(1).items
+        tensor([1, 2])
+        """
+        wanted = self.behaviours == kind
+        some = torch.zeros(len(self), dtype=torch.bool, device=self.starts.device)
+        some[self.owners[wanted]] = True
+        return self.where(wanted | ~some[self.owners])
+
     def rows(self, rows: Int[Tensor, " k"]) -> "Histories":
         """Some of them, in rising order."""
         chosen = torch.zeros(len(self), dtype=torch.bool, device=self.starts.device)
         chosen[rows] = True
         kept = self.where(chosen[self.owners])
         return Histories(torch.cat([kept.starts[:1], kept.starts[1:][chosen]]), kept.items, kept.behaviours)
+
+    def distinct(self) -> tuple["Histories", Int[Tensor, " e"]]:
+        """Each item of a history once, in rising order and without its behaviour, and how often it was there.
+
+        >>> Histories.of([[3, 1, 3]]).distinct()[1]
+        tensor([1, 2])
+        """
+        most = int(self.items.max()) + 1 if len(self.items) else 1
+        cells, counts = torch.unique(self.owners * most + self.items, return_counts=True)
+        lengths = torch.bincount(cells // most, minlength=len(self))
+        items = cells % most
+        return Histories(torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]), items, torch.zeros_like(items)), counts
 
     def padded(self, pad: int) -> tuple[Int[Tensor, "n l"], Int[Tensor, "n l"], Bool[Tensor, "n l"]]:
         """Items (`pad` behind the end of a history), behaviours (0 there), and where an event is; l is the longest."""

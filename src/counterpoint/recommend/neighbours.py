@@ -72,9 +72,9 @@ class ItemKNN(Counting, Method):
 
     def scores(self, histories: Histories) -> Float[Tensor, "n v"]:
         """Sums of similarities to the items of a history, each counted once."""
-        cells = torch.unique(histories.owners * len(self.items) + histories.items)
-        owners, rows = cells // len(self.items), cells % len(self.items)
-        return self.near.spread(owners, rows, torch.ones(len(rows), device=rows.device), len(histories))
+        given = histories.distinct()[0]
+        ones = torch.ones(len(given.items), device=given.items.device)
+        return self.near.spread(given.owners, given.items, ones, len(given))
 
     def similarity(self, a: Int[Tensor, " n"], b: Int[Tensor, " m"]) -> Float[Tensor, "n m"]:
         """How alike the neighbours of items are."""

@@ -17,13 +17,14 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from counterpoint.errors import UserError
-from counterpoint.objectives import Ids
+from counterpoint.objectives import Ids, RowLoss, softmax_over
 from counterpoint.recommend import use
 from counterpoint.recommend.assess import assess
 from counterpoint.recommend.histories import Histories, histories, instances
 from counterpoint.recommend.interactions import Interactions
 from counterpoint.recommend.judge import for_method, next_item
-from counterpoint.training import Batch, Phase, SGDConfig
+from counterpoint.recommend.sampled import drawn_items, log_chances, sampled_softmax
+from counterpoint.training import Batch, Clock, Phase, SGDConfig
 from counterpoint.training.samplers import by_length
 
 USERS = 1024
@@ -67,6 +68,8 @@ class Items(nn.Module):
     def __init__(self, facts: dict[str, Any]) -> None:
         super().__init__()
         self.labels: tuple[str, ...] = tuple(facts["behaviours"])
+        self.target = self.labels.index(facts["target"] or self.labels[-1])
+        """The behaviour that is asked for, or else the one that says most."""
         self.register_buffer("table_bytes", torch.zeros(facts["catalogue_bytes"], dtype=torch.uint8))
         self.register_buffer("counts", torch.zeros(facts["items"], dtype=torch.int64))
 
@@ -82,6 +85,11 @@ class Items(nn.Module):
     def ids(self) -> pa.Array:
         """The data's own ids, as texts."""
         return self.table["id"].combine_chunks().cast(pa.string())
+
+    @cached_property
+    def log_chances(self) -> Float[Tensor, " v"]:
+        """The log of each item's chance to be drawn as a negative."""
+        return log_chances(self.counts)
 
     def numbers(self, ids: Sequence[Any]) -> Int[np.ndarray, " n"]:
         """The number of each id, -1 for one that is not known."""
@@ -154,28 +162,30 @@ class Recommender:
         raise NotImplementedError(f"{type(self).__name__}.similarity")
 
 
-class SequenceConfig(SGDConfig):
-    """Options of every recommender that is trained on sequences by gradient steps."""
+class PrefixConfig(SGDConfig):
+    """Options of every recommender that is trained on histories by gradient steps."""
 
     batch_size: int = Field(128, ge=2, description="histories, or events with `positions=last`, per step")
     dim: int = Field(64, ge=2, description="numbers in a vector")
     max_length: int = Field(50, ge=2, description="events of a history that are read, the latest ones")
+    negatives: int = Field(
+        0, ge=0, description="items drawn by log popularity to stand for all others in the loss; 0: all items"
+    )
+
+
+class SequenceConfig(PrefixConfig):
+    """Options of those that can learn from every event of a history at once."""
+
     positions: Literal["all", "last"] = Field(
         "all", description="what is learned from: every next event of a history at once, or each from its own prefix"
     )
 
 
-class SequenceRecommender(Recommender):
+class VectorRecommender(Recommender):
     """A recommender with a vector per item and one per history; an item's score is their dot product.
 
-    Whoever mixes it in has `item_vectors()` and `vectors(histories)`, and `losses` over batches whose
-    `views["history"]` are the inputs and `views["targets"]` the items that follow: each event's, or each row's with
-    `positions=last`.
+    Whoever mixes it in has `item_vectors()` and `vectors(histories)`.
     """
-
-    options: Any
-    phase: Any
-    items: Items
 
     def item_vectors(self) -> Float[Tensor, "v d"]:
         """A vector per item."""
@@ -212,13 +222,25 @@ class SequenceRecommender(Recommender):
         table = self.item_vectors()
         return normalize(table[a], dim=1) @ normalize(table[b], dim=1).T
 
+
+class SequenceRecommender(VectorRecommender):
+    """A recommender that learns which item comes next.
+
+    Whoever mixes it in has `losses` over batches whose `views["history"]` are the inputs and `views["targets"]` the
+    items that follow: each event's, or each row's with `positions=last`; `_next` is the loss of what it says of them.
+    """
+
+    options: Any
+    phase: Any
+
     def phases(self, data: Interactions) -> Sequence[Phase]:
         """One phase over stretches of histories, or over prefixes."""
-        return [self.phase("fit" if self.options.positions == "all" else "fit prefixes", data)]
+        return [self.phase("fit" if self._each else "fit prefixes", data)]
 
     def plan(self, data: Interactions, generator: torch.Generator) -> Sequence[Int[Tensor, " _"]]:
-        """Instances of like length together."""
-        return by_length(self._instances(data).lengths, self.options.batch_size, generator)
+        """Instances of like length together; all in one batch where they are fewer than it takes."""
+        lengths = self._instances(data).lengths
+        return by_length(lengths, min(self.options.batch_size, max(2, len(lengths))), generator)
 
     def batch(self, data: Interactions, rows: Int[Tensor, " n"], generator: torch.Generator) -> Batch:
         """Inputs and targets of some instances."""
@@ -226,5 +248,37 @@ class SequenceRecommender(Recommender):
         views = {"history": chosen.inputs(data), "targets": chosen.targets(data)}
         return Batch(Ids(row=rows, positive=rows), views)
 
+    def _next(
+        self,
+        queries: Float[Tensor, "n d"],
+        targets: Int[Tensor, " n"],
+        clock: Clock,
+        temperature: float = 1.0,
+        table: Float[Tensor, "v d"] | None = None,
+    ) -> RowLoss:
+        """Cross-entropy of what follows over all items, or estimated from `negatives` of them; -1 is skipped.
+
+        `table` is what `item_vectors` gives, where a step has made it already.
+        """
+        if not self.options.negatives:
+            whole = self.item_vectors() if table is None else table
+            return softmax_over(queries, whole, targets, temperature=temperature)
+        chances = self.items.log_chances
+        items = drawn_items(chances, self.options.negatives, clock.shared_rng("negatives"))
+        wanted = targets.clamp(min=0)
+        asked = torch.cat([wanted, items])
+        vectors = self._vectors_of(asked) if table is None else table[asked]
+        own, drawn = vectors.split([len(wanted), len(items)])
+        return sampled_softmax(queries, targets, own, items, drawn, chances[items], temperature)
+
+    def _vectors_of(self, items: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
+        """The vectors of some items; whoever has a table of them looks only these up."""
+        return self.item_vectors()[items]
+
     def _instances(self, data: Interactions) -> Any:
-        return instances(data, self.options.positions == "all", self.options.max_length)
+        return instances(data, self._each, self.options.max_length)
+
+    @property
+    def _each(self) -> bool:
+        """Whether every event of a history is learned from at once; else each has a row of its own."""
+        return getattr(self.options, "positions", "last") == "all"

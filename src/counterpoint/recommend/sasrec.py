@@ -1,17 +1,18 @@
 """SASRec: a causal Transformer reads a history and says which item comes next."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
 from counterpoint.errors import UserError
-from counterpoint.objectives import softmax_over
 from counterpoint.recommend.encoders import CausalTransformer, at_the_end, small_normal
 from counterpoint.recommend.histories import Histories
+from counterpoint.recommend.interactions import Interactions
 from counterpoint.recommend.recommender import SequenceConfig, SequenceRecommender
-from counterpoint.training import Batch, Clock, Method
+from counterpoint.training import Batch, Clock, Method, Phase
 
 
 class SASRec(SequenceRecommender, Method):
@@ -33,6 +34,9 @@ class SASRec(SequenceRecommender, Method):
         heads: int = Field(2, ge=1, description="heads of attention; divides dim")
         dropout: float = Field(0.2, ge=0, lt=1, description="share of numbers that are zeroed in training")
         temperature: float = Field(1.0, gt=0, description="what scores are divided by in the loss")
+        reads: Literal["items", "behaviours", "target"] = Field(
+            "items", description="items of all events, what was done with them too, or events of the target alone"
+        )
 
     options: Config
 
@@ -43,21 +47,48 @@ class SASRec(SequenceRecommender, Method):
             raise UserError(f"dim={options.dim} is not divisible by heads={options.heads}")
         self._build_items(facts)
         with self.seeded("table"):
-            self.table = nn.Embedding(facts["items"] + 1, options.dim)
+            self.table = nn.Embedding(facts["items"] + 1, options.dim, sparse=self._sparse)
             small_normal(self.table)
         with self.seeded("encoder"):
             self.encoder = CausalTransformer(
                 options.dim, options.max_length, options.layers, options.heads, options.dropout
             )
             small_normal(self.encoder)
+        if options.reads == "behaviours":
+            with self.seeded("behaviours"):
+                self.behaviours = nn.Embedding(len(facts["behaviours"]), options.dim)
+                small_normal(self.behaviours)
+
+    def phases(self, data: Interactions) -> Sequence[Phase]:
+        """One phase over stretches of histories, or over prefixes; of target events where only those are read."""
+        only = self.options.reads == "target"
+        return super().phases(data.where(data.behaviours == self.items.target) if only else data)
+
+    @property
+    def _sparse(self) -> bool:
+        """Whether a step looks up a few items and updates those alone (`counterpoint.training.lazy`)."""
+        return self.options.negatives > 0 and self.options.optim.name == "adamw"
 
     def losses(self, batch: Batch, clock: Clock) -> dict[str, Float[Tensor, ""]]:
-        """Cross-entropy over all items, at every event or at the last one of each row."""
-        items, _, there = batch.views["history"].padded(len(self.items))
-        states = self.encoder(self.table(items))
+        """Cross-entropy over items, at every event or at the last one of each row, and what else is contrasted."""
+        states, there = self._states(batch.views["history"])
         queries = states[there] if self.options.positions == "all" else at_the_end(states, there)
-        loss = softmax_over(queries, self.item_vectors(), batch.views["targets"], temperature=self.options.temperature)
-        return {"next": loss.mean()}
+        loss = self._next(queries, batch.views["targets"], clock, self.options.temperature)
+        return {"next": loss.mean()} | self._contrast(batch, at_the_end(states, there))
+
+    def _contrast(self, batch: Batch, states: Float[Tensor, "n d"]) -> dict[str, Float[Tensor, ""]]:
+        """Further terms of a method that contrasts whole histories; `states` are those after their last events."""
+        return {}
+
+    def _states(self, histories: Histories) -> tuple[Float[Tensor, "n l d"], Bool[Tensor, "n l"]]:
+        """A state after each event, and where an event is."""
+        items, kinds, there = histories.padded(len(self.items))
+        return self._encoded(self.table(items), kinds), there
+
+    def _encoded(self, items: Float[Tensor, "n l d"], kinds: Int[Tensor, "n l"]) -> Float[Tensor, "n l d"]:
+        """A state after each event, from vectors of items and what was done with them."""
+        states: Tensor = self.encoder(items + self.behaviours(kinds) if self.options.reads == "behaviours" else items)
+        return states
 
     def item_vectors(self) -> Float[Tensor, "v d"]:
         """A vector per item, without the one for padding."""
@@ -65,5 +96,10 @@ class SASRec(SequenceRecommender, Method):
 
     def vectors(self, histories: Histories) -> Float[Tensor, "n d"]:
         """The state after the last event of each history."""
-        items, _, there = histories.latest(self.options.max_length).padded(len(self.items))
-        return at_the_end(self.encoder(self.table(items)), there)
+        if self.options.reads == "target":
+            histories = histories.of_behaviour(self.items.target)
+        return at_the_end(*self._states(histories.latest(self.options.max_length)))
+
+    def _vectors_of(self, items: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
+        found: Tensor = self.table(items)
+        return found

@@ -2,7 +2,7 @@
 
 import base64
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,10 @@ from counterpoint.reports.folder import Folder
 from counterpoint.reports.project import lay_out
 
 FEW = 12
+TITLE = "title"
+"""The column that names a row; it is told, not coloured by."""
+CATEGORIES = ("category", "categories", "genre", "genres", "class", "kind", "type", "department")
+"""Names of columns that are coloured by first."""
 PICTURE_BYTES = 12_000_000
 
 
@@ -21,16 +25,34 @@ def atlas(folder: Folder) -> dict[str, Any] | None:
         return None
     plane = lay_out(vectors(folder.rows["joint"]), folder.seed)
     rows = folder.rows.take(pa.array(plane.index))
-    names = [name for name in rows.column_names if name not in ("id", "joint")]
+    names = [name for name in rows.column_names if name not in ("id", "joint", TITLE)]
     columns = {name: column(rows[name].to_pylist()) for name in names}
+    titles = rows[TITLE].to_pylist() if TITLE in rows.column_names else None
     return {
         "x": plane.places[:, 0].tolist(),
         "y": plane.places[:, 1].tolist(),
         "ids": [str(key) for key in rows["id"].to_pylist()],
         "columns": [{"name": name, **shown} for name, shown in columns.items() if shown],
-        "first": folder.label if folder.label in columns else None,
+        "titles": titles and [None if title is None else str(title) for title in titles],
+        "first": folder.label if folder.label in columns else telling(columns),
         "how": plane.how,
     }
+
+
+def telling(columns: Mapping[str, dict[str, Any] | None]) -> str | None:
+    """The column to colour by: one that is called a category, or the first whose groups are most rows; else none.
+
+    >>> telling({"code": column("abcd"), "half": column("aabb")})
+    'half'
+    """
+    groups = {name: shown for name, shown in columns.items() if shown is not None and shown["kind"] == "groups"}
+    for name, shown in groups.items():
+        rest = len(shown["names"]) - 1 if "texts" in shown else -1
+        inside = [value for value in shown["values"] if value not in (-1, rest)]
+        most = 2 * len(inside) >= len(shown["values"]) and len(inside) > len(set(inside)) > 1
+        if name.lower() in CATEGORIES or (most and not set(CATEGORIES) & {other.lower() for other in groups}):
+            return name
+    return None
 
 
 def vectors(lists: pa.ChunkedArray) -> np.ndarray:

@@ -32,8 +32,10 @@ def made(folder: Folder, run: str) -> Section:
 
 
 def again(folder: Folder, run: str) -> str:
-    """Write the command that fits this run anew, from its settings."""
+    """Write the command that makes this run anew: the one it was made with, or a fit from its settings."""
     data, reader = folder.data, folder.data.get("reader") or {}
+    if command := data.get("command"):
+        return str(command)
     views = {"view": patterns(reader["view"])} if isinstance(reader.get("view"), dict) else {}
     settings = flat({**reader, **views, **(folder.config.get("options") or {})})
     pairs = [f"{key}={value}" for key, value in settings.items() if value is not None]

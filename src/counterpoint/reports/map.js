@@ -106,7 +106,9 @@ class Atlas {
     const id = this.map.ids[row];
     const list = make("dl");
     for (const column of this.map.columns) list.append(make("dt", {}, column.name), make("dd", {}, this.value(column, row)));
-    this.card.replaceChildren(...picture(id), make("p", { className: "id" }, id), list);
+    const title = this.map.titles?.[row];
+    if (title) list.prepend(make("dt", {}, "id"), make("dd", {}, id));
+    this.card.replaceChildren(...picture(id), make("p", { className: "id" }, title ?? id), list);
   }
 
   value(column, row) {

@@ -7,12 +7,13 @@ from typing import Any
 
 from counterpoint.errors import need
 from counterpoint.files import write_text
-from counterpoint.reports import sections, trials
+from counterpoint.reports import people, rules, sections, trials
 from counterpoint.reports.atlas import atlas, captions, pictures
 from counterpoint.reports.folder import Folder, read
 from counterpoint.reports.made import made
 from counterpoint.reports.markup import Html, join, json_text, tag
 from counterpoint.reports.parts import Section
+from counterpoint.reports.shortcuts import has_shortcuts, shortcuts
 from counterpoint.reports.verdict import verdict
 
 SCRIPTS = ("page.js", "map.js", "finder.js")
@@ -46,6 +47,21 @@ def write(run: Path) -> Path:
 
 def _sections(folder: Folder, shown: dict[str, Any] | None, run: str) -> list[Section]:
     """List the sections in their order."""
+    if people.lists_of(folder):
+        return [
+            verdict(folder),
+            people.people(folder),
+            people.neighbours(folder),
+            sections.space(folder, shown),
+            people.shared(folder),
+            sections.curves(folder),
+            made(folder, run),
+        ]
+    if rules.has_rules(folder):
+        parts = [verdict(folder), rules.rules(folder), rules.stream(folder)]
+        return [*parts, sections.curves(folder), made(folder, run)]
+    if has_shortcuts(folder):
+        return [verdict(folder), shortcuts(folder), sections.curves(folder), made(folder, run)]
     classes = trials.classes(folder)
     return [
         verdict(folder),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from counterpoint.reports import figures
+from counterpoint.reports import figures, people
 from counterpoint.reports.folder import Folder
 from counterpoint.reports.markup import Html, chooser, join, panel, table, tag
 from counterpoint.reports.parts import Section, absent, charts
@@ -23,7 +23,7 @@ def curves(folder: Folder) -> Section:
 
 def space(folder: Folder, shown: dict[str, Any] | None) -> Section:
     """Leave the place for the map of the joint space, with its controls."""
-    heading = "Map of the joint space"
+    heading = "Map of the items" if people.lists_of(folder) else "Map of the joint space"
     if shown is None:
         return absent("map", heading, "The run holds no embeddings.parquet, so there is nothing to draw a map of.")
     names = [column["name"] for column in shown["columns"]]

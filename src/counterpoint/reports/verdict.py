@@ -5,6 +5,7 @@ from typing import Any
 from counterpoint.reports.folder import Folder
 from counterpoint.reports.markup import Html, join, table, tag
 from counterpoint.reports.parts import Section, cell
+from counterpoint.reports.people import lists_of
 from counterpoint.reports.words import between, headline, measured, standing, title, unit
 
 PAIRED = (
@@ -25,6 +26,10 @@ def verdict(folder: Folder) -> Section:
         why = "It has not been judged on test rows."
         return Section("verdict", "Verdict", tag("p", f"{_fitted(folder)}. {why}", class_="lead"))
     against = folder.evaluation.get("against")
+    if against and lists_of(folder):
+        return Section(
+            "verdict", "Verdict", join([tag("p", _winner(folder, name, against), class_="lead"), _numbers(folder)])
+        )
     rest = _compared(name, against) if against else " It was not compared with a baseline."
     return Section("verdict", "Verdict", join([tag("p", _found(folder, name), rest, class_="lead"), _numbers(folder)]))
 
@@ -42,7 +47,16 @@ def _found(folder: Folder, name: str) -> Html:
     about = f" (95 % interval {interval})" if interval else ""
     if name == "top1":
         return join([_fitted(folder), " and finds the right row first in ", value, about, _among(folder), "."])
-    return join([_fitted(folder), f" and reaches {title(name).lower()} ", value, about, "."])
+    return join([_fitted(folder), f" and reaches {_inside(title(name))} ", value, about, "."])
+
+
+def _inside(name: str) -> str:
+    """A name as it stands inside a sentence.
+
+    >>> _inside("Median rank"), _inside("nDCG@10"), _inside("MRR@10")
+    ('median rank', 'nDCG@10', 'MRR@10')
+    """
+    return name if "@" in name else name.lower()
 
 
 def _among(folder: Folder) -> str:
@@ -63,6 +77,25 @@ def _compared(name: str, against: dict[str, Any]) -> Html:
     points = f"paired difference {measured(name, gap.get('value'), sign=True)}{unit(name)}"
     about = f"{points}, 95 % interval {interval}" if interval else points
     return join([" ", tag("span", text, class_=f"standing {word.split()[0]}"), f": {about}."])
+
+
+def _winner(folder: Folder, name: str, against: dict[str, Any]) -> Html:
+    """Say in one sentence who lists better on these data, and by how much."""
+    gap, theirs = ((against.get(part) or {}).get(name) or {} for part in ("difference", "measures"))
+    word, interval = standing(name, gap), between(name, gap, sign=True)
+    values = measured(name, folder.evaluation["measures"][name].get("value")), measured(name, theirs.get("value"))
+    own, other = (
+        f"{method} ({value})" for method, value in zip((folder.method, against.get("name")), values, strict=True)
+    )
+    text = {"better": f"▲ {own} beats {other}", "worse": f"▼ {other} beats {own}"}.get(
+        word, f"≈ neither {own} nor {other} can be said to win"
+    )
+    among = (folder.assessment.get("protocol") or {}).get("candidates")
+    by = f" by {measured(name, gap.get('value'), sign=True).lstrip('+-')}" if word != "cannot tell" else ""
+    about = f" over {among:,} items" if isinstance(among, int) else ""
+    sign = f": {folder.method} minus {against.get('name')}, 95 % interval {interval}" if interval else ""
+    said = tag("span", text, class_=f"standing {word.split()[0]}")
+    return join([f"On {folder.source}, by {title(name)}{about}, ", said, f"{by}{sign}."])
 
 
 def _numbers(folder: Folder) -> Html:

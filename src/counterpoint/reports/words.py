@@ -18,11 +18,18 @@ NAMES = {
     "nll": "Negative log-likelihood",
     "brier": "Brier score",
     "ece": "Calibration error",
+    "wga": "Worst-group accuracy",
+    "mstps": "Shift by one word (MSTPS)",
     "nmi": "NMI",
     "ami": "AMI",
     "ari": "ARI",
 }
-LOWER_IS_BETTER = {"median_rank", "loss", "nll", "brier", "ece"}
+LISTS = {"ndcg": "nDCG", "hr": "Hit rate", "mrr": "MRR", "map": "MAP", "recall": "Recall"} | {
+    "precision": "Precision",
+    "popularity": "Popularity",
+}
+"""Measures of lists, which end in the lists' length and perhaps the questions they are limited to."""
+LOWER_IS_BETTER = {"median_rank", "loss", "nll", "brier", "ece", "mstps"}
 SHARES = re.compile(r"(.*_)?top_?\d+|.*(accuracy|recall|share|purity|hit).*")
 
 MEANING = {
@@ -44,9 +51,11 @@ def title(name: str) -> str:
 
     >>> title("top1"), title("mrr"), title("effective_rank")
     ('Top-1', 'Mean reciprocal rank', 'Effective rank')
-    >>> title("rest_top1")
-    'Top-1 from all other views'
+    >>> title("rest_top1"), title("ndcg10"), title("hr5"), title("ndcg10 tail")
+    ('Top-1 from all other views', 'nDCG@10', 'Hit rate@5', 'nDCG@10, tail')
     """
+    if (lists := re.fullmatch(r"([a-z]+)(\d+)( \w+)?", name)) and lists[1] in LISTS:
+        return f"{LISTS[lists[1]]}@{lists[2]}" + (f",{lists[3]}" if lists[3] else "")
     if name.startswith("rest_"):
         return f"{title(name.removeprefix('rest_'))} from all other views"
     if top := re.fullmatch(r"top_?(\d+)", name):

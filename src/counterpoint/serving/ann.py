@@ -51,6 +51,11 @@ def build(kind: str, vectors: Float32[np.ndarray, "m d"]) -> Approximate:
     if kind == "auto":
         first = build("ivf", vectors)
         return first if first.recall >= WANTED else build("hnsw", vectors)
+    return tuned(untuned(kind, vectors), vectors)
+
+
+def untuned(kind: str, vectors: Float32[np.ndarray, "m d"]) -> Approximate:
+    """All vectors in an index of this kind, searched with the least effort."""
     library = need("faiss", "search")
     dim, lists = vectors.shape[1], max(1, int(np.sqrt(len(vectors))))
     layout = f"IVF{lists},Flat" if kind == "ivf" else f"HNSW{LINKS},Flat"
@@ -58,7 +63,7 @@ def build(kind: str, vectors: Float32[np.ndarray, "m d"]) -> Approximate:
     if kind == "ivf":
         chosen = np.random.default_rng(0).permutation(len(vectors))[: TRAINING * lists]
         index.train(np.ascontiguousarray(vectors[np.sort(chosen)]))
-    return tuned(add(Approximate(index, kind, EFFORTS[kind][0], 0), vectors), vectors)
+    return add(Approximate(index, kind, EFFORTS[kind][0], 0), vectors)
 
 
 def add(index: Approximate, vectors: Float32[np.ndarray, "m d"]) -> Approximate:

@@ -33,14 +33,15 @@ WRITERS: Mapping[str, str] = {
     "safetensors": "counterpoint.serving.export_weights:write",
     "onnx": "counterpoint.serving.export_onnx:write",
     "sentence-transformers": "counterpoint.serving.export_sentences:write",
+    "transformers": "counterpoint.serving.export_classifier:write",
 }
 
 
 def export(run: Path, to: str, folder: Path) -> dict[str, Any]:
     """Write the method of a run folder to a new folder, with a model card; returns what was written.
 
-    `to` is "safetensors" (weights and facts as JSON), "onnx" (checked in onnxruntime) or "sentence-transformers"
-    (methods for text; checked in that library). Raises `UserError` when the method has no such form, when the folder
+    `to` is "safetensors" (weights and facts as JSON), "onnx" (checked in onnxruntime) "sentence-transformers"
+    (methods for text; checked in that library) or "transformers" (classifiers of texts; checked in that library). Raises `UserError` when the method has no such form, when the folder
     is not empty, and when the exported vectors are further than 1e-5 from the run's own.
     """
     if to not in WRITERS:

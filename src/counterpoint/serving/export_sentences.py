@@ -26,7 +26,7 @@ def write(method: Method, folder: Path) -> Written:
     if encoder is None:
         raise UserError(f"{method.name} does not take texts; only methods of texts go to sentence-transformers")
     library = need("sentence_transformers", "export")
-    with tempfile.TemporaryDirectory() as plain, _quiet(), seeded(0, "export"):  # a pooler, never used, starts random
+    with tempfile.TemporaryDirectory() as plain, quiet_transformers(), seeded(0, "export"):  # a pooler, never used, starts random
         _write_transformer(encoder, Path(plain))
         _sentence_transformer(library, encoder, plain).save(str(folder), create_model_card=False)
         read = library.SentenceTransformer(str(folder), device="cpu")
@@ -35,7 +35,7 @@ def write(method: Method, folder: Path) -> Written:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """Without the bars and remarks of transformers."""
     told = need("transformers", "text").logging
     level, bars = told.get_verbosity(), told.is_progress_bar_enabled()

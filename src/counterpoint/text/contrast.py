@@ -120,7 +120,9 @@ mean, divided by its length."""
             places[name] = torch.where(known, len(texts) + known.cumsum(0) - 1, -1)
             texts += self.encoder.tokeniser.prompted(view.values[index][known.numpy()].tolist(), self.prompt(name))
         exclude, alike = _numbers(data, index) if data.repeats else (None, {})
-        context = {"tokens": self.encoder.tokeniser(texts), "alike": alike}
+        nobody = torch.full_like(rows, -1)
+        hard = {name: Ids(nobody, nobody, alike.get(name)) for name in data.negatives}
+        context = {"tokens": self.encoder.tokeniser(texts), "hard": hard}
         return Batch(Ids(row=rows, positive=rows, exclude=exclude), places, context)
 
     def losses(self, batch: Batch, clock: Clock) -> dict[str, Float[Tensor, ""]]:
@@ -129,10 +131,14 @@ mean, divided by its length."""
         ordered, back = tokens.longest_first()
         vectors = in_chunks(self.encoder, ordered, self.chunk)[back]
         sides = {name: self._side(name, vectors, batch) for name in batch.views}
+        self.note(cut=float(tokens.truncated.float().mean()) if len(tokens) else 0.0)
+        return self._terms(sides)
+
+    def _terms(self, sides: dict[str, Embeddings]) -> dict[str, Float[Tensor, ""]]:
+        """Every two views by name, the first finding the second; hard negatives stand against the first view."""
         positives = [name for name in sides if not name.startswith(NEGATIVE)]
         hard = [side for name, side in sides.items() if name.startswith(NEGATIVE)]
         pairs = list(combinations(positives, 2))
-        self.note(cut=float(tokens.truncated.float().mean()) if len(tokens) else 0.0)
         loss = partial(multiple_negatives, temperature=self.options.temperature, symmetric=self.options.symmetric)
         return {
             f"{a}-{b}": loss(sides[a], sides[b], *(hard if a == positives[0] else ())).mean() / len(pairs)
@@ -141,10 +147,7 @@ mean, divided by its length."""
 
     def _side(self, name: str, vectors: Float[Tensor, "t d"], batch: Batch) -> Embeddings:
         """The texts of one view with their ids; a hard negative is nobody's positive."""
-        place, ids = batch.views[name], batch.ids
-        if name.startswith(NEGATIVE):
-            nobody = torch.full_like(ids.row, -1)
-            ids = Ids(nobody, nobody, batch.context["alike"].get(name))
+        place, ids = batch.views[name], batch.context["hard"].get(name, batch.ids)
         known = place >= 0
         return Embeddings(vectors[place[known]], ids[known])
 

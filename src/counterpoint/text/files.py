@@ -35,12 +35,26 @@ def read_file(path: Path) -> pa.Table:
         else:
             raise UserError(f'{path}: texts are read from {", ".join(SUFFIXES)}, not "{suffix}"')
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
+        raise UserError(f"{path}: cannot be read ({_not_utf8(path) or str(error).splitlines()[0]})") from None
     if twice := sorted({name for name in table.column_names if table.column_names.count(name) > 1}):
         raise UserError(f'{path}: two columns are named "{twice[0]}"')
     if not table.num_rows:
         raise UserError(f"{path}: has no rows")
     return table
+
+
+def _not_utf8(path: Path) -> str | None:
+    """Which line of a file of text is not UTF-8, if one is not."""
+    if not path.is_file() or path.suffix.lower() not in SUFFIXES[:4]:
+        return None
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                where = f"byte {error.start + 1}, 0x{line[error.start]:02x}"
+                return f"line {number} is not UTF-8: {where}; convert the file, for example with iconv"
+    return None
 
 
 def is_text(kind: pa.DataType) -> bool:

@@ -121,6 +121,31 @@ class Pairs:
         return dict(zip(self.views, parts, strict=True))
 
     @cached_property
+    def clusters(self) -> Int[np.ndarray, " n"]:
+        """A number per row, equal for rows that say the same: with one group, or joined by equal texts.
+
+        Joining goes over any number of steps, so that no text is in two clusters; hard negatives do not join.
+
+        >>> Pairs.of({"a": ["x", "y", "z"], "b": ["y", "w", "v"]}).clusters.tolist()
+        [0, 0, 2]
+        """
+        columns = [self.numbers[name] for name in self.positives]
+        if self.group is not None:
+            above = 1 + max(int(numbers.max(initial=-1)) for numbers in columns)
+            codes = pa.array(self.columns[self.group], from_pandas=True).dictionary_encode().indices
+            group = codes.fill_null(-1 - above).to_numpy(zero_copy_only=False).astype(np.int64)
+            columns.append(group + above)
+        return connected(columns)
+
+    def clusters_of(self, view: str) -> Int[np.ndarray, " n"]:
+        """The cluster of each text of a view, such as hard negatives; -1 where the text stands in no cluster."""
+        known = np.full(max(int(numbers.max(initial=-1)) for numbers in self.numbers.values()) + 2, -1)
+        for name in self.positives:
+            there = self.numbers[name] >= 0
+            known[self.numbers[name][there]] = self.clusters[there]
+        return known[self.numbers[view]]  # a missing text is number -1: the last place, which no text has
+
+    @cached_property
     def repeats(self) -> bool:
         """Whether any text occurs more than once."""
         every = np.concatenate(list(self.numbers.values()))
@@ -239,6 +264,34 @@ def connected(columns: Sequence[Int[np.ndarray, " n"]]) -> Int[np.ndarray, " n"]
         group = group[group]
         if np.array_equal(group, before):
             return group
+
+
+def next_of_cluster(texts: Shaped[np.ndarray, " n"], clusters: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    """For each text the row of the next different text of its cluster, in a ring; -1 where there is none, or no text.
+
+    >>> next_of_cluster(np.array(["a", "b", "a", "c"], dtype=object), np.array([0, 0, 0, 1])).tolist()
+    [1, 0, 1, -1]
+    """
+    members: dict[int, dict[str, int]] = {}
+    for row, (text, cluster) in enumerate(zip(texts.tolist(), clusters.tolist(), strict=True)):
+        if text is not None:
+            members.setdefault(cluster, {}).setdefault(text, row)
+    following: dict[str, int] = {}
+    for rows in members.values():
+        if len(rows) > 1:
+            following |= dict(zip(rows, [*list(rows.values())[1:], next(iter(rows.values()))], strict=True))
+    return np.array([following.get(text, -1) for text in texts], dtype=np.int64)
+
+
+def picked(values: Shaped[np.ndarray, " n"], rows: Int[np.ndarray, " k"]) -> Shaped[np.ndarray, " k"]:
+    """The values of some rows, None for a negative one.
+
+    >>> picked(np.array(["a", "b"]), np.array([1, -1])).tolist()
+    ['b', None]
+    """
+    made = np.empty(len(rows), dtype=object)
+    made[rows >= 0] = values[rows[rows >= 0]]
+    return made
 
 
 def _objects(texts: Sequence[str | None]) -> Shaped[np.ndarray, " n"]:

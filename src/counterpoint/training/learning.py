@@ -36,6 +36,22 @@ def learn_only(
     return named
 
 
+def all_but(network: nn.Module, part: nn.Module, prefix: str = "") -> tuple[str, ...]:
+    """Names of submodules that hold everything but `part`, for `Phase.trains`; each begins with `prefix`.
+
+    >>> net = nn.Sequential(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), nn.Linear(2, 1))
+    >>> all_but(net, net[0][0], "net.")
+    ('net.0.1', 'net.1')
+    """
+    found: list[str] = []
+    for name, child in network.named_children():
+        if child is part:
+            continue
+        inside = any(module is part for module in child.modules())
+        found += all_but(child, part, f"{prefix}{name}.") if inside else [prefix + name]
+    return tuple(found)
+
+
 def average_norm_statistics(method: nn.Module) -> None:
     """Make running statistics of normalisation layers the same on all ranks."""
     if world() == 1:

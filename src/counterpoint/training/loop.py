@@ -16,6 +16,7 @@ from counterpoint.objectives.ranks import rank, sum_over_ranks, world
 from counterpoint.objectives.streamed import bf16_products
 from counterpoint.training.batch import to_device
 from counterpoint.training.clock import Clock, rng, seed_of
+from counterpoint.training.lazy import average_sparse, numbers_of
 from counterpoint.training.learning import average_norm_statistics, learn_only
 from counterpoint.training.optim import evaluation_weights
 from counterpoint.training.phase import Phase
@@ -173,12 +174,14 @@ class Loop:
         assert self.optimizer is not None
         if world() > 1:
             _average_gradients(self.parameters)
-        gradients = [p.grad for p in self.parameters if p.grad is not None]
-        norm = get_total_norm(gradients)
+        norm = get_total_norm([numbers_of(p.grad) for p in self.parameters if p.grad is not None])
         if not torch.isfinite(norm):
             self._blame(micro, clock)
         if self.phase.optim.clip is not None:
-            clip_grads_with_norm_(self.parameters, self.phase.optim.clip, norm)
+            dense = [p for p in self.parameters if p.grad is None or not p.grad.is_sparse]
+            clip_grads_with_norm_(dense, self.phase.optim.clip, norm)
+            for gradient in (p.grad for p in self.parameters if p.grad is not None and p.grad.is_sparse):
+                gradient.mul_((self.phase.optim.clip / (norm + 1e-6)).clamp(max=1.0))
         self.phase.optim.schedule_step(self.optimizer, clock.step, clock.steps)
         self.optimizer.step()
 
@@ -198,7 +201,7 @@ class Loop:
                 if not value.requires_grad:
                     continue
                 grads = torch.autograd.grad(value, self.parameters, retain_graph=True, allow_unused=True)
-                wrong = [float(not g.isfinite().all()) for g in grads if g is not None]
+                wrong = [float(not numbers_of(g).isfinite().all()) for g in grads if g is not None]
                 if sum_over_ranks(torch.tensor(sum(wrong), device=value.device)):
                     raise UserError(_stopped(clock, f'the gradient of loss term "{name}" is not finite'))
         raise UserError(_stopped(clock, "the norm of the summed gradient is not finite"))
@@ -262,7 +265,10 @@ class Loop:
 
 
 def _average_gradients(parameters: Sequence[nn.Parameter]) -> None:
-    """One flattened mean over ranks; what has no gradient on any rank keeps none, as in a single process."""
+    """One flattened mean over ranks, sparse gradients row by row; what has none on any rank keeps none."""
+    parameters = average_sparse(parameters)
+    if not parameters:
+        return
     grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
     known = grads[0].new_tensor([p.grad is not None for p in parameters])
     *sums, known = sum_over_ranks(torch.cat([*(g.flatten() for g in grads), known])).split(

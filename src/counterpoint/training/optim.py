@@ -11,6 +11,7 @@ from schedulefree import AdamWScheduleFree
 from torch import Tensor, nn
 
 from counterpoint.errors import UserError, nearest
+from counterpoint.training.lazy import LazyAdamW
 
 
 class Group(BaseModel):
@@ -74,7 +75,7 @@ class Optim(BaseModel):
             )
             optimizer.train()  # type: ignore[attr-defined]
             return optimizer
-        return torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=True)
+        return LazyAdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=True)
 
     def schedule_step(self, optimizer: torch.optim.Optimizer, step: int, steps: int) -> None:
         """Set the learning rates of a step; schedule-free warms up by itself."""

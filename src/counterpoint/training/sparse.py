@@ -62,6 +62,17 @@ class Sparse:
         return found
 
 
+def summed_steps(matrix: Sparse, dense: Float[Tensor, "n d"], steps: int) -> Float[Tensor, "n d"]:
+    """The sum of what is reached in 0 to `steps` steps: X + A X + A A X + ..., for a square matrix A.
+
+    >>> one = Sparse.of(torch.tensor([0]), torch.tensor([0]), torch.tensor([2.0]), (1, 1))
+    >>> summed_steps(one, torch.ones(1, 1), 3)
+    tensor([[15.]])
+    """
+    found: Tensor = _SummedSteps.apply(dense, matrix, steps)  # type: ignore[no-untyped-call]
+    return found
+
+
 class SparseBuffer(nn.Module):
     """Room for a fixed number of entries of a matrix, filled once and saved with the network."""
 
@@ -147,7 +158,7 @@ def _compressed(
     """Row starts, columns and values, sorted by row, then column."""
     order = torch.argsort(columns, stable=True)
     order = order[torch.argsort(rows[order], stable=True)]
-    crow = torch.zeros(count + 1, dtype=torch.int64)
+    crow = torch.zeros(count + 1, dtype=torch.int64, device=rows.device)
     crow[1:] = torch.bincount(rows, minlength=count).cumsum(0)
     return crow, columns[order], values[order]
 
@@ -163,6 +174,22 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, None]:
         return _Product.apply(gradients[0], ctx.matrix.T), None  # type: ignore[no-untyped-call]
+
+
+class _SummedSteps(torch.autograd.Function):
+    """(I + A + ... + A^k) X without a sum on the way being kept; the gradient is the same of A^T."""
+
+    @staticmethod
+    def forward(ctx: Any, dense: Tensor, matrix: Sparse, steps: int) -> Tensor:
+        ctx.matrix, ctx.steps = matrix, steps
+        total = dense.clone() if not steps else dense
+        for _ in range(steps):
+            total = _multiply(matrix, total).add_(dense)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, None, None]:
+        return _SummedSteps.apply(gradients[0], ctx.matrix.T, ctx.steps), None, None  # type: ignore[no-untyped-call]
 
 
 def _multiply(matrix: Sparse, dense: Tensor) -> Tensor:

@@ -1,0 +1,1 @@
+"""The agents wing: language models that learn from what they did themselves, in words."""
