@@ -43,7 +43,7 @@ SEQUENCES = {**SAME, "attn_dropout_prob": 0.2, "MAX_ITEM_LIST_LENGTH": 50, "trai
 GRAPH = {"embedding_size": 64, "n_layers": 2}
 OURS: dict[str, Callable[..., Any]] = {
     "SASRec": lambda **more: SASRec(**more),
-    "LightGCN": lambda **more: LightGCN(layers=2, **{"batch_size": 4096, "optim": {"lr": 0.002}, **more}),
+    "LightGCN": lambda **more: LightGCN(layers=2, **{"batch_size": 4096, "optim": {"lr": 0.01}, **more}),
 }
 THEIRS = {"SASRec": SEQUENCES, "LightGCN": GRAPH}
 SEEN: dict[str, Any] = {"SASRec": "kept", "LightGCN": "removed"}

@@ -116,3 +116,8 @@ def test_the_ground_floor_imports_no_torch() -> None:
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.strip() == "[]"
+
+
+def test_every_wing_is_held_to_the_checks() -> None:
+    checked = {path.stem.removeprefix("test_") for path in (Path(__file__).parent / "conformance").glob("test_*.py")}
+    assert {row.wing for row in catalog.OWN} == checked

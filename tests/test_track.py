@@ -11,7 +11,7 @@ from small import VIEWS, write_rows
 
 @pytest.fixture(autouse=True)
 def _no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "_report", lambda folder, say: None)
+    monkeypatch.setattr(jobs, "report_of", lambda folder, say: None)
 
 
 def fit(folder: Path, *more: str) -> int:

@@ -45,6 +45,14 @@ def pages(root: Path, results: Path, timings: Path) -> Iterator[tuple[Path, str]
             "reader": option_table(describe(reader_model(catalog.row("sasrec").reader()))),
             "search": trials(TRIALS),
         },
+        "docs/graphs.md": {
+            "reader": option_table(describe(reader_model(catalog.row("grace").reader()))),
+            "cora": on_cora(timings / "graphs_cora.json"),
+        },
+        "docs/agents.md": {
+            "questions": option_table(describe(reader_model(catalog.row("tf-ttcl").reader()))),
+            "runs": option_table(describe(reader_model(catalog.row("clear").reader()))),
+        },
         "docs/cli.md": {"reader": reader(), "shared": option_table(describe(ViewsConfig)), "own": own_options()},
     }
     for row in catalog.OWN:
@@ -181,6 +189,19 @@ def engine_timings(path: Path) -> str:
     machine, used = record["machine"], ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     shown = table(["What", "Measured", "Goal", "Aim", "Met", "Each side"], lines)
     return f"{shown}\n\nMeasured on {record['date']}, {machine['cores']} cores ({machine['processor']}); {used}."
+
+
+def on_cora(path: Path) -> str:
+    """Every method's accuracy on Cora beside the published one, and why they differ."""
+    if not path.exists():
+        return "Not measured yet."
+    record = _json(path)
+    lines = [
+        [f"[{r['method']}](methods/{r['method']}.md)", r["public"], r["random"], r["published"], r["why"]]
+        for r in record["rows"]
+    ]
+    shown = table(["Method", "Public split, %", "20 random splits, %", "Published, %", "Why they differ"], lines)
+    return f"{shown}\n\n{record['about']}"
 
 
 def _sides(row: Result) -> str:

@@ -13,7 +13,14 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from counterpoint.agents.clear import CLEAR as CLEAR
+    from counterpoint.agents.questions import Questions as Questions
+    from counterpoint.agents.tf_ttcl import TFTTCL as TFTTCL
+    from counterpoint.agents.trajectories import Trajectories as Trajectories
     from counterpoint.errors import UserError as UserError
+    from counterpoint.graphs.grace import GRACE as GRACE
+    from counterpoint.graphs.graph import AttributedGraph as AttributedGraph
+    from counterpoint.graphs.sdm_scr import SDMSCR as SDMSCR
     from counterpoint.multimodal.cca import RidgeCCA as RidgeCCA
     from counterpoint.multimodal.clip import CLIP as CLIP
     from counterpoint.multimodal.gated_symile import GatedSymile as GatedSymile
@@ -56,7 +63,14 @@ if TYPE_CHECKING:
     from counterpoint.training import rng as rng
 
 _HOMES = {
+    "counterpoint.agents.clear": ("CLEAR",),
+    "counterpoint.agents.questions": ("Questions",),
+    "counterpoint.agents.tf_ttcl": ("TFTTCL",),
+    "counterpoint.agents.trajectories": ("Trajectories",),
     "counterpoint.errors": ("UserError",),
+    "counterpoint.graphs.grace": ("GRACE",),
+    "counterpoint.graphs.graph": ("AttributedGraph",),
+    "counterpoint.graphs.sdm_scr": ("SDMSCR",),
     "counterpoint.multimodal.cca": ("RidgeCCA",),
     "counterpoint.multimodal.clip": ("CLIP",),
     "counterpoint.multimodal.gated_symile": ("GatedSymile",),

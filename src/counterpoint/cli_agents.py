@@ -1,7 +1,7 @@
 """The commands of the agents wing: each reads its arguments, calls `jobs` or a fitted run, and prints."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -69,7 +69,8 @@ def advise(
     from counterpoint.serving.search import require
     from counterpoint.training import load
 
-    found = require(load(run), "advise").advise(task)
+    method: Any = require(load(run), "advise")
+    found = method.advise(task)
     if as_json:
         print_json([{"task": one, "guidance": text} for one, text in zip(task, found, strict=True)])
     else:

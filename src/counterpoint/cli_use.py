@@ -341,7 +341,7 @@ def export(
     run: RunFolder,
     to: Annotated[
         Literal["safetensors", "onnx", "sentence-transformers", "transformers"],
-        typer.Option(help="What shall read the files.")
+        typer.Option(help="What shall read the files."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="A new folder to write.")],
     as_json: AsJson = False,

@@ -104,7 +104,10 @@ def attempts(rows: int, seed: int, complete: bool = False) -> Trajectories:
     else:
         outcomes[(places // 4) % 5 == 1] = 1.0
     return Trajectories.of(
-        made.tasks[:rows].tolist(), made.steps[:rows], outcomes.tolist(), columns={"template": made.columns["template"][:rows]}
+        made.tasks[:rows].tolist(),
+        made.steps[:rows],
+        outcomes.tolist(),
+        columns={"template": made.columns["template"][:rows]},
     )
 
 

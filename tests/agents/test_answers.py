@@ -73,7 +73,11 @@ def test_rouge_is_the_longest_common_subsequence(a: list[str], b: list[str]) -> 
     from itertools import combinations
 
     def subsequences(words: list[str]) -> set[tuple[str, ...]]:
-        return {tuple(words[i] for i in chosen) for n in range(len(words) + 1) for chosen in combinations(range(len(words)), n)}
+        return {
+            tuple(words[i] for i in chosen)
+            for n in range(len(words) + 1)
+            for chosen in combinations(range(len(words)), n)
+        }
 
     longest = max(len(one) for one in subsequences(a) & subsequences(b))
     wanted = 2 * longest / (len(a) + len(b)) if a and b else 0.0

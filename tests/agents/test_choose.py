@@ -41,7 +41,9 @@ def test_an_answer_without_log_probabilities_is_never_the_best_of_its_group() ->
     assert closed(said(("7", math.inf), ("7", 2.0), ("8", 3.0))).best == 1
 
 
-LISTS = st.lists(st.tuples(st.sampled_from(["1", "2", "3", None]), st.floats(1, 50, allow_nan=False)), min_size=2, max_size=6)
+LISTS = st.lists(
+    st.tuples(st.sampled_from(["1", "2", "3", None]), st.floats(1, 50, allow_nan=False)), min_size=2, max_size=6
+)
 
 
 @given(LISTS)
@@ -77,4 +79,6 @@ def test_free_texts_by_perplexity() -> None:
 
 
 def test_free_texts_without_the_teacher_teach_nothing() -> None:
-    assert open_ended([Candidate("student", "a", "a", 2.0), Candidate("student", "b", "b", 1.0)], None) == Choice("open", 1)
+    assert open_ended([Candidate("student", "a", "a", 2.0), Candidate("student", "b", "b", 1.0)], None) == Choice(
+        "open", 1
+    )

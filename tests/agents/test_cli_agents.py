@@ -9,7 +9,6 @@ from agents.scripted import sums
 from agents.tiny_llama import tiny_llama
 from counterpoint.agents import environment as world
 from counterpoint.cli import main
-from counterpoint.language.endpoint import Endpoint
 from language.server import Script, endpoint
 from text import tiny
 
@@ -47,7 +46,7 @@ def test_improve_with_a_folder_of_weights(questions: Path, tmp_path: Path, capsy
 def test_improve_over_an_endpoint_that_dies_and_comes_back(
     questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(Endpoint.__init__.__kwdefaults__, "wait", lambda seconds: None)
+    monkeypatch.setattr("counterpoint.language.endpoint._pause", lambda attempt, error: 0.0)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     script = Script()
     with endpoint(script) as address:
@@ -59,13 +58,17 @@ def test_improve_over_an_endpoint_that_dies_and_comes_back(
         script.faults, asked = [], len(script.bodies)
         assert main([*command, str(tmp_path / "cut"), "--resume"]) == 0
     for name in ("rules", "answers"):
-        assert lines(tmp_path / "cut" / "tables" / f"{name}.jsonl") == lines(tmp_path / "whole" / "tables" / f"{name}.jsonl")
+        assert lines(tmp_path / "cut" / "tables" / f"{name}.jsonl") == lines(
+            tmp_path / "whole" / "tables" / f"{name}.jsonl"
+        )
     assert len(script.bodies) - asked < 3 * 6  # what was answered before is not asked again
     written = b"".join(path.read_bytes() for path in (tmp_path / "cut").rglob("*") if path.is_file())
     assert b"sk-secret" not in written
 
 
-def test_a_model_that_is_nowhere_is_one_line(questions: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_model_that_is_nowhere_is_one_line(
+    questions: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     assert main(["improve", str(questions), "--model", "http://127.0.0.1:1/v1", "--out", str(tmp_path / "r")]) == 2
     assert "which model?" in capsys.readouterr().err
 
@@ -74,7 +77,9 @@ def test_fit_clear_and_advise(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     data = world.runs(world.templates()[:12], 2, 5, 0)
     rows = [
         {"task": task, "template": kind, "outcome": outcome, "steps": [list(step) for step in steps]}
-        for task, kind, outcome, steps in zip(data.tasks, data.columns["template"], data.outcomes, data.steps, strict=True)
+        for task, kind, outcome, steps in zip(
+            data.tasks, data.columns["template"], data.outcomes, data.steps, strict=True
+        )
     ]
     path = tmp_path / "trajectories.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)))

@@ -36,7 +36,10 @@ def test_a_naive_executor_fails_a_third_to_two_thirds_of_the_time() -> None:
 def test_true_guidance_always_succeeds_and_false_guidance_harms() -> None:
     right = {one: told(*one) for one in world.templates()}
     swapped = str.maketrans({})
-    wrong = {one: text.replace("Do:", "X").replace("Avoid:", "Do:").replace("X", "Avoid:").translate(swapped) for one, text in right.items()}
+    wrong = {
+        one: text.replace("Do:", "X").replace("Avoid:", "Do:").replace("X", "Avoid:").translate(swapped)
+        for one, text in right.items()
+    }
     assert set(mean(right).values()) == {1.0}
     assert np.mean(list(mean(wrong).values())) < np.mean(list(mean().values())) / 2
     rewards = [world.reward(world.task_text(*one, "Rent", 3), right[one], 5, 0) for one in right]

@@ -46,7 +46,9 @@ def test_choices_ids_and_other_fields(tmp_path: Path) -> None:
         ("a.jsonl", None, {}, "no such file"),
     ],
 )
-def test_what_is_wrong_is_named(name: str, text: str | None, options: dict[str, str], says: str, tmp_path: Path) -> None:
+def test_what_is_wrong_is_named(
+    name: str, text: str | None, options: dict[str, str], says: str, tmp_path: Path
+) -> None:
     if text is not None:
         (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match=says):

@@ -31,7 +31,9 @@ def test_the_nearest_the_latest_and_any() -> None:
     assert [rule.text for rule in made.nearest("a", 2)["do"]] == ["a", "aab"]
     assert [rule.text for rule in made.nearest("a", 2)["avoid"]] == ["bb"]
     assert [rule.text for rule in made.nearest("a", 2, "latest")["do"]] == ["a", "c"]
-    drawn = {tuple(r.id for r in made.nearest("a", 2, "random", torch.Generator().manual_seed(n))["do"]) for n in range(40)}
+    drawn = {
+        tuple(r.id for r in made.nearest("a", 2, "random", torch.Generator().manual_seed(n))["do"]) for n in range(40)
+    }
     assert len(drawn) == 12
     assert made.nearest("a", 0) == {"do": [], "avoid": []}
 
@@ -60,7 +62,9 @@ def test_when_merged_rules_are_too_many_the_rarest_or_the_oldest_leaves() -> Non
     st.sampled_from(["none", "fifo", "random", "merge", "merge-fifo"]),
     st.integers(1, 4),
 )
-def test_a_bank_is_never_fuller_than_its_cap_and_nothing_is_lost_uncounted(said: list[str], prune: Any, cap: int) -> None:
+def test_a_bank_is_never_fuller_than_its_cap_and_nothing_is_lost_uncounted(
+    said: list[str], prune: Any, cap: int
+) -> None:
     made = store(*said, prune=prune, cap=cap)
     held = made.banks["do"]
     assert prune == "none" or len(held) <= cap
@@ -73,7 +77,9 @@ def test_a_bank_is_never_fuller_than_its_cap_and_nothing_is_lost_uncounted(said:
     assert again.rows() == made.rows()
 
 
-@pytest.mark.parametrize(("tokens", "taken"), [(9, []), (10, ["d0"]), (20, ["d0", "a0"]), (100, ["d0", "a0", "d1", "d2"])])
+@pytest.mark.parametrize(
+    ("tokens", "taken"), [(9, []), (10, ["d0"]), (20, ["d0", "a0"]), (100, ["d0", "a0", "d1", "d2"])]
+)
 def test_do_and_avoid_in_turn_within_the_limit(tokens: int, taken: list[str]) -> None:
     made = RuleStore(letters)
     for bank, count in (("do", 3), ("avoid", 1)):

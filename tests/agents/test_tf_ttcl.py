@@ -32,7 +32,10 @@ def script(teacher: Said, *students: Said, rule: str = "Add the parts", bad: str
     def say(ask: Ask) -> Said:
         who = role(ask)
         if who == "tutor":
-            lines = [f"<variant><text>variant {n}: 2 + 3</text><probability>0.{n}</probability></variant>" for n in range(1, 7)]
+            lines = [
+                f"<variant><text>variant {n}: 2 + 3</text><probability>0.{n}</probability></variant>"
+                for n in range(1, 7)
+            ]
             return "\n".join(lines), -0.1
         if who in ("positive", "negative"):
             return (rule if who == "positive" else bad), -0.1
@@ -73,9 +76,18 @@ def test_all_different_gives_no_rule_and_the_teachers_answer() -> None:
 
 
 def test_otherwise_two_rules_from_the_consensus_against_the_surest_outside() -> None:
-    model = script(("Answer: 5", -0.9), ("Answer: 5", -0.8), ("Answer: 7", -0.1), ("Answer: 8", -2.0), ("who knows, my dear old friend", -0.01))
+    model = script(
+        ("Answer: 5", -0.9),
+        ("Answer: 5", -0.8),
+        ("Answer: 7", -0.1),
+        ("Answer: 8", -2.0),
+        ("who knows, my dear old friend", -0.01),
+    )
     method = improved(model, ONE)
-    assert [(one["bank"], one["text"]) for one in method.rules()] == [("do", "Add the parts"), ("avoid", "Avoid guessing")]
+    assert [(one["bank"], one["text"]) for one in method.rules()] == [
+        ("do", "Add the parts"),
+        ("avoid", "Avoid guessing"),
+    ]
     assert method.answers[0]["answer"] == "5"
     shown = model.asked[-1].messages[-1].text
     assert "who knows" in shown
@@ -84,7 +96,9 @@ def test_otherwise_two_rules_from_the_consensus_against_the_surest_outside() -> 
 
 
 def test_the_worst_is_the_least_sure_where_that_is_asked_for() -> None:
-    model = script(("Answer: 5", -0.9), ("Answer: 5", -0.8), ("Answer: 7", -0.1), ("Answer: 8", -2.0), ("Answer: 9", -0.3))
+    model = script(
+        ("Answer: 5", -0.9), ("Answer: 5", -0.8), ("Answer: 7", -0.1), ("Answer: 8", -2.0), ("Answer: 9", -0.3)
+    )
     improved(model, ONE, negatives="unsure")
     assert "Answer: 8" in model.asked[-1].messages[-1].text
 
@@ -124,10 +138,12 @@ def test_one_pair_of_rules_for_several_questions() -> None:
 
 
 def test_free_texts_always_give_two_rules() -> None:
-    model = script(("word1 word2", -0.5), ("word1 word2", -0.4), ("word9", -0.3), ("word8 word8", -0.2), ("word1", -0.1))
+    model = script(
+        ("word1 word2", -0.5), ("word1 word2", -0.4), ("word9", -0.3), ("word8 word8", -0.2), ("word1", -0.1)
+    )
     method = improved(model, Questions.of(["What is 2 + 3?"], ["word1 word3"]), task="open")
     assert [one["bank"] for one in method.rules()] == ["do", "avoid"]
-    assert 0 < TFTTCL.judge(method, Questions.of(["What is 2 + 3?"], ["word1 word3"])).value("accuracy") < 1
+    assert 0 < TFTTCL.judge(method, Questions.of(["What is 2 + 3?"], ["word1 word8 word9"])).value("accuracy") < 1
 
 
 def test_without_the_tutors_variants_the_question_itself_is_asked() -> None:
@@ -159,7 +175,13 @@ def test_an_empty_rule_is_no_rule() -> None:
 
 
 def test_a_student_that_fails_is_left_out() -> None:
-    model = script(("Answer: 5", -0.5), Failure("late"), ("Answer: 5", -0.1), Failure("late"), ("Answer: 6", -0.3))
+    model = script(
+        ("Answer: 5", -0.5),
+        Failure("long", lasting=True),
+        ("Answer: 5", -0.1),
+        Failure("long", lasting=True),
+        ("Answer: 6", -0.3),
+    )
     method = improved(model, ONE)
     assert (len(method.answers[0]["candidates"]), method.costs.failures) == (3, 2)
 
@@ -190,10 +212,9 @@ def test_an_endpoint_that_dies_half_way_loses_nothing(tmp_path: Path) -> None:
         improved(model, data, run=Run(tmp_path / "run"))
     model.say = say
     again = improved(model, data, run=Run(tmp_path / "run", resume=True))
-    failed = again.costs.failures
     assert again.tables()["rules"] == whole["rules"]
     assert again.tables()["answers"] == whole["answers"]
-    assert failed == 0  # the question that failed was asked again from its beginning
+    assert again.costs.failures == 0  # the question that failed was asked again from its beginning
 
 
 def test_a_process_that_is_killed_goes_on_to_the_same_rules(tmp_path: Path) -> None:
@@ -223,7 +244,9 @@ def test_injected_text_stays_inside_its_marks() -> None:
     assert say is not None
     for ask in model.asked:
         for message in ask.messages:
-            outside = "".join(part.partition(">>>\n")[2] if n else part for n, part in enumerate(message.text.split("<<<\n")))
+            outside = "".join(
+                part.partition(">>>\n")[2] if n else part for n, part in enumerate(message.text.split("<<<\n"))
+            )
             assert "HACKED" not in outside, message.text
 
 
@@ -245,4 +268,11 @@ def test_what_helped_is_told_by_answers_or_by_agreement() -> None:
     assert any(rule["helped"] is not None for rule in found["rules"])
     unknown = Questions.of(data.texts.tolist())
     assert method.assess(method, unknown, unknown)["rules by"] == "agreement"
-    assert set(TFTTCL.judge(method, unknown).summary()) == {"agreement", "calls", "tokens", "equal", "mixed", "different"}
+    assert set(TFTTCL.judge(method, unknown).summary()) == {
+        "agreement",
+        "calls",
+        "tokens",
+        "equal",
+        "mixed",
+        "different",
+    }

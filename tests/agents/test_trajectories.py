@@ -119,9 +119,14 @@ def test_best_against_worst() -> None:
     data = Trajectories.of(["t"] * 4, runs, [0.5, 1.0, 1.0, 0.0])
     found = pairs(data, range(4), 3)
     assert [(one.good, one.bad) for one in found] == [(2, 3), (1, 0)]
-    assert differ(data, found[1], set()) == "Do: b."
+    assert differ(data, found[1], set()) == "Do: a; b."
+    assert differ(data, found[1], set(), bare=True) == "Do: b."
     assert differ(data, found[0], set()) == "Do: a. Avoid: c."
-    assert [(one.good, one.bad) for one in pairs(data, range(4), 9, contrast=False)] == [(2, None), (1, None), (0, None)]
+    assert [(one.good, one.bad) for one in pairs(data, range(4), 9, contrast=False)] == [
+        (2, None),
+        (1, None),
+        (0, None),
+    ]
     assert pairs(data, [1, 2], 3) == []
 
 

@@ -11,7 +11,19 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-WORDS = ["<pad>", "<end>", "<unk>", *(f"word{n}" for n in range(40)), *"0123456789", "Answer", ":", "Do", "Avoid", ";", "."]
+WORDS = [
+    "<pad>",
+    "<end>",
+    "<unk>",
+    *(f"word{n}" for n in range(40)),
+    *"0123456789",
+    "Answer",
+    ":",
+    "Do",
+    "Avoid",
+    ";",
+    ".",
+]
 _FOLDER = tempfile.TemporaryDirectory()
 atexit.register(_FOLDER.cleanup)
 

@@ -260,7 +260,8 @@ STREAM = Sample(
     metric="accuracy",
     small={"model": "careless", "embedder": tiny.tiny(), "students": 3, "top": 2, "context": 812, "cap": 3}
     | {"batch_size": 1},
-    choices={"model": ["careless-too"], "embedder": [tiny.tiny(1)], "students": [2], "wrong": [3], "top": [1]},
+    choices={"model": ["careless-too"], "embedder": [tiny.tiny(1)], "students": [2], "wrong": [3], "top": [1]}
+    | {"merge_at": [0.99999]},
     about={
         name: About(scripted.sums, needs)
         for name, needs in (
@@ -309,7 +310,8 @@ ATTEMPTS = Sample(
     metric="reward",
     small={"epochs": 2, "batch_size": 8, "width": 16, "layers": 1, "longest": 12, "environment": "apps", "rl_steps": 2}
     | {"rl_lr": 0.05, "rl_tasks": 2, "group": 3, "repeats": 2, "optim": {"lr": 0.01}, "pairs": 1},
-    choices={"base": [tiny_llama()], "borrow": [1], "pairs": [3], "reflector": ["careless"], "width": [24], "lora": [3]},
+    choices={"base": [tiny_llama()], "borrow": [1], "pairs": [3], "reflector": ["careless"], "width": [24]}
+    | {"lora": [3]},
     about={name: About(scripted.attempts, {"base": tiny_llama()}) for name in ("reflector", "lora")},
     repel=False,
 )

@@ -19,7 +19,11 @@ from graphs.little import little
 SHARES = {"train": 0.5, "test": 0.5}
 
 
-@given(st.integers(2, 9).flatmap(lambda n: st.tuples(st.just(n), st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1))))))
+@given(
+    st.integers(2, 9).flatmap(
+        lambda n: st.tuples(st.just(n), st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1))))
+    )
+)
 def test_edges_are_each_there_once_in_order_without_loops(drawn: tuple[int, list[tuple[int, int]]]) -> None:
     nodes, pairs = drawn
     edges, _ = clean_edges(np.array(pairs, dtype=np.int64).reshape(-1, 2).T, nodes, "memory")
@@ -109,7 +113,9 @@ def write(folder: Path, nodes: str, edges: str) -> Path:
 
 
 def test_tables_of_nodes_and_edges(tmp_path: Path) -> None:
-    path = write(tmp_path, "paper,title,f_a,f_b,topic\np1,One,1,2,x\np2,,3,4,y\np3,Three,5,6,\n", "from,to\np1,p3\np3,p2\n")
+    path = write(
+        tmp_path, "paper,title,f_a,f_b,topic\np1,One,1,2,x\np2,,3,4,y\np3,Three,5,6,\n", "from,to\np1,p3\np3,p2\n"
+    )
     graph = AttributedGraph.read(path, edges="edges.csv", id="paper", text="title", features="f_*", classes="topic")
     assert graph.edges.tolist() == [[0, 1], [2, 2]]
     assert graph.texts is not None

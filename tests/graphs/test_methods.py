@@ -54,7 +54,7 @@ def test_grace_is_the_papers_sum(kind: type) -> None:
         return -(between.diag() / (between.sum(1) + within.sum(1) - within.diag())).log()
 
     expected = (half(one, other) + half(other, one)).mean() / 2
-    assert float(method.losses(batch, CLOCK)["contrast"]) == pytest.approx(float(expected), rel=1e-6)
+    assert method.losses(batch, CLOCK)["contrast"].item() == pytest.approx(expected.item(), rel=1e-6)
 
 
 def test_gca_drops_what_matters_less_often() -> None:
@@ -79,7 +79,7 @@ def test_dgi_is_binary_cross_entropy() -> None:
     torch.testing.assert_close(false, method.encoder(x[order], matrix))
     summary = method.score.weight @ torch.sigmoid(true.mean(0))
     expected = (softplus(-(true @ summary))[:20] + softplus(false @ summary)[:20]).mean() / 2
-    assert float(method.losses(batch, CLOCK)["infomax"]) == pytest.approx(float(expected), rel=1e-6)
+    assert method.losses(batch, CLOCK)["infomax"].item() == pytest.approx(expected.item(), rel=1e-6)
 
 
 def test_bgrl_follows_its_slow_copy_without_a_gradient() -> None:
@@ -103,7 +103,8 @@ def test_decorrelating_methods_are_dense_correlations(kind: type) -> None:
 
     method, batch = ready(kind(**BASE))
     pair = two_views(method.encoder, method.options, batch, CLOCK)
-    one, other = ((h - h.mean(0)) / (h.var(0, correction=0) + 1e-5).sqrt() / 20**0.5 for h in pair)
+    epsilon = 1e-5 if kind is BarlowGraph else 0.0
+    one, other = ((h - h.mean(0)) / (h.var(0, correction=0) + epsilon).sqrt() / 20**0.5 for h in pair)
     identity = torch.eye(6, dtype=torch.float64)
     if kind is BarlowGraph:
         apart = (one.T @ other - identity).square()
@@ -111,7 +112,7 @@ def test_decorrelating_methods_are_dense_correlations(kind: type) -> None:
     else:
         alike = sum((h.T @ h - identity).square().sum() for h in (one, other))
         expected = (one - other).square().sum() + 1e-3 * alike
-    assert float(next(iter(method.losses(batch, CLOCK).values()))) == pytest.approx(float(expected), rel=1e-6)
+    assert next(iter(method.losses(batch, CLOCK).values())).item() == pytest.approx(expected.item(), rel=1e-6)
 
 
 def test_graphmae_makes_up_masked_features_only() -> None:
@@ -121,8 +122,8 @@ def test_graphmae_makes_up_masked_features_only() -> None:
     hidden = method.bridge(method.encoder(torch.where(masked[:, None], method.token, x), matrix))
     made = method.decoder(torch.where(masked[:, None], 0.0, hidden), matrix)
     cosine = torch.nn.functional.cosine_similarity(made, x)
-    asked = masked & (x.norm(dim=1) > 0) & (torch.arange(30) < 20)
-    assert float(method.losses(batch, CLOCK)["features"]) == pytest.approx(float((1 - cosine)[asked].square().mean()))
+    asked = masked & (x.norm(dim=1) > 0) & (made.norm(dim=1) > 0) & (torch.arange(30) < 20)
+    assert method.losses(batch, CLOCK)["features"].item() == pytest.approx((1 - cosine)[asked].square().mean().item())
 
 
 def test_sgc_and_text_are_their_definitions() -> None:
@@ -132,7 +133,7 @@ def test_sgc_and_text_are_their_definitions() -> None:
     twice = structure.matrix() @ (structure.matrix() @ x)
     torch.testing.assert_close(SGC(base="hashed").fit(graph).embed(graph), twice)
     ppr = SGC(base="hashed", alpha=0.5, steps=1).fit(graph).embed(graph)
-    torch.testing.assert_close(ppr, 0.5 * (x + 0.5 * structure.matrix() @ x))
+    torch.testing.assert_close(ppr, 0.5 * (x + 0.5 * (structure.matrix() @ x)))
 
 
 @pytest.mark.parametrize("kind", [GRACE, DGI, BGRL, BarlowGraph, CCASSG, GraphMAE, SupervisedGCN])
@@ -150,7 +151,9 @@ def test_communities_are_found(kind: type) -> None:
 
 def test_a_graph_drawn_around_the_nodes_teaches_too() -> None:
     graph = citations(200, classes=3, homophily=0.9, signal=3, noise=6, seed=0)
-    method = GRACE(base="hashed", dim=16, neighbours=4, batch_size=32, epochs=2).fit(graph, trainer=Trainer(progress=False))
+    method = GRACE(base="hashed", dim=16, neighbours=4, batch_size=32, epochs=2).fit(
+        graph, trainer=Trainer(progress=False)
+    )
     batch = method.batch(graph, torch.tensor([3, 50, 7]), rng(0))
     assert batch.context["structure"].nodes < 70
     features = batch.context["features"][batch.views["place"]]

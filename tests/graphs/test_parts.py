@@ -71,7 +71,11 @@ def GCNfirst(network: GCN, x: Tensor, structure: Structure) -> Tensor:  # noqa: 
 
 def test_features_in_disguise_multiply_as_what_they_stand_for() -> None:
     x, weight = torch.randn(6, 4, generator=rng(0)), torch.randn(4, 3, generator=rng(1))
-    order, nodes, token = torch.randperm(6, generator=rng(2)), torch.arange(6) % 2 == 0, torch.randn(4, generator=rng(3))
+    order, nodes, token = (
+        torch.randperm(6, generator=rng(2)),
+        torch.arange(6) % 2 == 0,
+        torch.randn(4, generator=rng(3)),
+    )
     kept = torch.tensor([1.0, 0.0, 1.0, 0.0])
     torch.testing.assert_close(Masked(x, kept) @ weight, (x * kept) @ weight)
     torch.testing.assert_close(Permuted(x, order) @ weight, x[order] @ weight)
@@ -135,7 +139,9 @@ def test_filter_energy_and_low_frequencies_are_dense_algebra() -> None:
     structure, whole = Structure.of(edges, 12), normalised(some(), 12)
     powers = sum(0.2 * 0.8**k * torch.linalg.matrix_power(whole, k) for k in range(5))
     assert isinstance(powers, Tensor)
-    torch.testing.assert_close(personalised(structure.matrix(), x, 0.8, 4).double(), powers @ x.double(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        personalised(structure.matrix(), x, 0.8, 4).double(), powers @ x.double(), rtol=1e-5, atol=1e-5
+    )
     laplacian = torch.eye(12, dtype=torch.float64) - whole
     energy = torch.trace(x.double().T @ laplacian @ x.double()) / x.double().square().sum()
     assert float(dirichlet(structure.matrix(), x)) == pytest.approx(float(energy), rel=1e-5)
@@ -159,7 +165,7 @@ def test_drawn_neighbourhoods_are_part_of_the_graph() -> None:
     assert {3, 40} <= set(met.tolist())
     assert drawn <= pairs
     assert len(met) <= 2 + 2 * 2 + 4 * 2
-    whole, everyone = neighbourhood(structure, torch.tensor([3]), 1, 200, rng(0))
+    _, everyone = neighbourhood(structure, torch.tensor([3]), 1, 200, rng(0))
     beside = {b if a == 3 else a for a, b in pairs if 3 in (a, b)}
     assert set(everyone.tolist()) == beside | {3}
 

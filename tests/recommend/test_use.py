@@ -49,7 +49,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(file: Path) -> Path:
     told: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jobs, "_report", lambda folder, say: None)
+        patch.setattr(jobs, "report_of", lambda folder, say: None)
         jobs.fit(jobs.Fit("sasrec", file, file.parent / "run", [*SASREC, "catalogue=items.parquet"]), say=told.append)
     assert any("events, " in line for line in told)
     assert any("too few events to be asked about" in line for line in told)

@@ -16,8 +16,8 @@ Page = Callable[[Path], str]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, page: Page) -> Path:
-    """A run of the shop, its page laid out by PCA as there are few items."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the shop with its page, laid out by PCA as there are few items."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -32,10 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, page: Page) -> Path:
     pq.write_table(pa.table(events), made / "shop.parquet")
     pq.write_table(catalogue(), made / "items.parquet")
     options = ["dim=8", "layers=1", "epochs=2", "batch_size=16", "max_length=6", "catalogue=items.parquet"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jobs, "_report", lambda folder, say: None)
-        jobs.fit(jobs.Fit("sasrec", made / "shop.parquet", made / "run", options))
-    page(made / "run")
+    jobs.fit(jobs.Fit("sasrec", made / "shop.parquet", made / "run", options))
     return made / "run"
 
 

@@ -299,7 +299,7 @@ def test_classifiers_that_cannot_be_guarded_are_refused(tmp_path: Path) -> None:
         fitted(data, classifier=broken(tmp_path, architectures=["BertForMaskedLM"]))
     with pytest.raises(UserError, match='"nowhere" is neither a folder nor'):
         fitted(data, classifier="nowhere")
-    with pytest.raises(UserError, match="max_length=99: .* reads at most 24 tokens"):
+    with pytest.raises(UserError, match=r"max_length=99: .* reads at most 24 tokens"):
         fitted(data, max_length=99)
 
 

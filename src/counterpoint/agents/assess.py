@@ -33,15 +33,14 @@ def assess(method: Any, train: Questions, test: Questions, label: str | None = N
         "rules": [{**rule, "helped": _helped(rule, rows, worth)} for rule in method.store.rows()],
         "rules by": "right answers" if known else "agreement",
         "cases": {case: cases.count(case) for case in dict.fromkeys(cases)},
-        "costs": {name: value for name, value in method.tables()["costs"][0].items()},
+        "costs": dict(method.tables()["costs"][0]),
     }
 
 
-def _helped(
-    rule: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], worth: Sequence[float | None]
-) -> float | None:
+def _helped(rule: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], worth: Sequence[float | None]) -> float | None:
     """Mean worth of the questions after a rule was made that were given it, minus that of the others."""
-    given, other = [], []
+    given: list[float] = []
+    other: list[float] = []
     for one, value in list(zip(rows, worth, strict=True))[rule["step"] + 1 :]:
         if value is not None:
             (given if rule["id"] in one["rules"] else other).append(value)

@@ -1,4 +1,4 @@
-"""What CLEAR is measured against: no guidance, that of the nearest task, one playbook for all, and that of a wrong task.
+"""What CLEAR is measured against: no guidance, that of the nearest task, one for all, and that of a wrong task.
 
 All take CLEAR's options, so that guidance comes from the same runs; those that learn nothing stop after reflecting.
 Source: the card's baselines; none is the paper's.
@@ -31,7 +31,7 @@ class Retrieval(NoContext):
 
     def advise(self, tasks: Sequence[str]) -> list[str]:
         """The first guidance of the nearest task."""
-        known = {row["task"]: row["guidance"] for row in reversed(self.guidance)}
+        known: dict[str, str] = {row["task"]: row["guidance"] for row in reversed(self.guidance)}
 
         def nearest(task: str) -> str:
             asked = self.embedder(task)

@@ -149,7 +149,9 @@ class Causal(nn.Module):
             )
             logits, state = out.logits[:, -1], out.past_key_values
             if noise is not None:
-                uniform = torch.stack([torch.rand(logits.shape[1], generator=one, dtype=torch.float64) for one in noise])
+                uniform = torch.stack(
+                    [torch.rand(logits.shape[1], generator=one, dtype=torch.float64) for one in noise]
+                )
                 logits = logits - (-uniform.clamp(min=1e-300).log()).log().to(logits)
             token = logits.argmax(-1)
             for row, one in enumerate(token.tolist()):

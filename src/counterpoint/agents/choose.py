@@ -42,7 +42,7 @@ def closed(candidates: Sequence[Candidate], unsure: bool = False) -> Choice:
     the one of least perplexity outside, an error made with confidence; `unsure` takes the greatest outside instead.
     Source: arXiv 2604.13552, released code, closed-ended selection.
 
-    >>> said = [Candidate("teacher", "", "7", 2.0), Candidate("student", "", "7", 1.5), Candidate("student", "", "8", 1.2)]
+    >>> said = [Candidate("student", "", answer, ppl) for answer, ppl in (("7", 2.0), ("7", 1.5), ("8", 1.2))]
     >>> closed(said)
     Choice(case='mixed', prediction=1, best=1, worst=2, agreement=0.6666666666666666)
     """
@@ -61,9 +61,7 @@ def closed(candidates: Sequence[Candidate], unsure: bool = False) -> Choice:
     return Choice("mixed", best, best, worst, largest / len(candidates))
 
 
-def open_ended(
-    candidates: Sequence[Candidate], similarity: Sequence[float] | None, unsure: bool = False
-) -> Choice:
+def open_ended(candidates: Sequence[Candidate], similarity: Sequence[float] | None, unsure: bool = False) -> Choice:
     """The choice among free texts: group A is the Teacher and those like it, B the rest.
 
     `similarity` is that of each candidate to the Teacher's text; the more similar half of the Students (rounded up)

@@ -1,8 +1,8 @@
-"""CLEAR: a small language model that writes guidance for a task at hand, learned from good and bad runs of other tasks."""
+"""CLEAR: a small language model that writes guidance for a task, learned from good and bad runs of other tasks."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +26,7 @@ from counterpoint.training import Clock, Method, Optim, Phase, SGDConfig
 from counterpoint.training.clock import rng
 from counterpoint.training.samplers import shuffled
 
+Reflect = Callable[[Trajectories, Pair, set[str]], str]
 REWARDS = {"apps": environment.reward}
 """What a task's guidance is worth in an environment: (task, guidance, runs, seed) -> mean outcome."""
 
@@ -65,14 +66,19 @@ class CLEAR(Method):
         width: int = Field(64, ge=8, description="width of a model of its own")
         layers: int = Field(2, ge=1, description="layers of a model of its own")
         lora: int = Field(8, ge=1, description="rank of the updates to a pretrained base")
-        reflection: Literal["contrast", "success"] = Field(
-            "contrast", description="guidance from good against bad runs, or from good ones alone"
+        reflection: Literal["contrast", "difference", "success"] = Field(
+            "contrast",
+            description="guidance from good and bad runs, from their difference alone, or from good runs alone",
         )
         reflector: str = Field("differ", description="differ: a rule; else the language model that reflects")
         pairs: int = Field(3, ge=1, description="pairs of runs, those of the largest gap, that a task gives")
-        borrow: int = Field(0, ge=0, description="nearest other tasks whose runs a task without contrast is paired with")
-        longest: int = Field(40, ge=4, description="tokens of guidance")
-        environment: Literal["none", "apps"] = Field("none", description="whose outcomes reinforcement follows; none: SFT alone")
+        borrow: int = Field(
+            0, ge=0, description="nearest other tasks whose runs a task without contrast is paired with"
+        )
+        longest: int = Field(64, ge=4, description="tokens of guidance")
+        environment: Literal["none", "apps"] = Field(
+            "none", description="whose outcomes reinforcement follows; none: SFT alone"
+        )
         rl_steps: int = Field(200, ge=0, description="steps of GRPO, where there is an environment")
         rl_lr: float = Field(3e-4, gt=0, description="learning rate of GRPO")
         rl_tasks: int = Field(4, ge=1, description="tasks per step of GRPO")
@@ -80,7 +86,7 @@ class CLEAR(Method):
         repeats: int = Field(4, ge=1, description="runs whose mean outcome is the reward of one guidance")
         updates: int = Field(2, ge=1, description="steps made from one drawing")
         clip: float = Field(0.2, gt=0, lt=1, description="how far a probability ratio may count")
-        kl: float = Field(0.02, ge=0, description="weight of the distance from where GRPO started")
+        kl: float = Field(0.1, ge=0, description="weight of the distance from where GRPO started")
 
     Data = Trajectories
     judge = staticmethod(judged)
@@ -93,7 +99,9 @@ class CLEAR(Method):
         """Words of tasks and guidance, or what the base is; raises `UserError` when nothing can be contrasted."""
         options = self.options
         if options.reflector != "differ" and options.base == OWN:
-            raise UserError("reflector: a model of its own knows no words but the differ's; say base=smollm2 or a folder")
+            raise UserError(
+                "reflector: a model of its own knows no words but the differ's; say base=smollm2 or a folder"
+            )
         common = sorted(common_actions(data))
         rows = [self._rows(data, task, set(common)) for task in self._tasks(data)]
         if not any(rows):
@@ -154,7 +162,9 @@ class CLEAR(Method):
             texts = [str(data.tasks[rows[0]]) for rows in data.of_tasks().values()]
             found.append(self.phase("start", data, visit=self._remember, plan=lambda generator: each[:1], batch=plain))
             found.append(
-                self.phase("grpo", data, losses=lambda rows, clock: self._reinforce(texts, rows, clock), **steps, **settings)
+                self.phase(
+                    "grpo", data, losses=lambda rows, clock: self._reinforce(texts, rows, clock), **steps, **settings
+                )
             )
         return found
 
@@ -167,14 +177,16 @@ class CLEAR(Method):
         return list(data.of_tasks())
 
     def _rows(self, data: Trajectories, task: str, common: set[str], written: bool = False) -> list[dict[str, Any]]:
-        """Guidance for one task, from its pairs of runs; by the rule unless it is `written`, when the reflector writes."""
+        """Guidance for one task, from its pairs of runs; by the rule, or where it is `written` by the reflector."""
         of_tasks, options = data.of_tasks(), self.options
         rows = of_tasks[task]
-        contrast = options.reflection == "contrast"
+        contrast = options.reflection != "success"
         chosen = pairs(data, rows, options.pairs, contrast)
         if not chosen and options.borrow and contrast:
             chosen = borrowed(data, rows, self._near(data, task), options.pairs)
-        reflect = self._reflector() if written and options.reflector != "differ" else differ
+        reflect: Reflect = partial(differ, bare=options.reflection == "difference")
+        if written and options.reflector != "differ":
+            reflect = self._reflector()
         texts = [(pair, reflect(data, pair, common)) for pair in chosen]
         return [
             {"task_id": task, "task": str(data.tasks[rows[0]]), "guidance": text, "good": p.good, "bad": p.bad}
@@ -182,7 +194,7 @@ class CLEAR(Method):
             if text
         ]
 
-    def _reflector(self) -> Callable[[Trajectories, Pair, set[str]], str]:
+    def _reflector(self) -> Reflect:
         """The language model that reflects, opened once."""
         if self._writer is None:
             self._writer = Reflector(self.options.reflector, self.calls)
@@ -205,7 +217,7 @@ class CLEAR(Method):
         """Tasks with their guidance as tokens."""
         chosen = [self.guidance[row] for row in rows.tolist()]
         prompts = [self.model.encode(prompt_of(row["task"], self.model)) for row in chosen]
-        answers = [self.model.encode(row["guidance"])[: self.options.longest] + [self.model.end] for row in chosen]
+        answers = [[*self.model.encode(row["guidance"])[: self.options.longest], self.model.end] for row in chosen]
         return self.model.sequences(prompts, answers)
 
     def _imitate(self, batch: Sequences, clock: Clock) -> dict[str, Float[Tensor, ""]]:

@@ -4,6 +4,7 @@ import html
 import re
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 from counterpoint.agents.answers import without_answers
 from counterpoint.agents.rules import Rule
@@ -16,7 +17,9 @@ SPARE = 2
 _VARIANT = re.compile(
     r"<variant>\s*<text>(.*?)</text>\s*(?:<probability>\s*([\d.]*)[^<]*(?:</probability>)?)?", re.DOTALL | re.IGNORECASE
 )
-_LEAD = re.compile(r"^(?:[-*•\d.)\s]+|(?:general |positive |negative )?rule\s*(?:\d+)?\s*:\s*|[\"'`“]+)+", re.IGNORECASE)
+_LEAD = re.compile(
+    r"^(?:[-*•\d.)\s]+|(?:general |positive |negative )?rule\s*(?:\d+)?\s*:\s*|[\"'`“]+)+", re.IGNORECASE
+)
 
 
 @cache
@@ -42,7 +45,7 @@ def teacher(question: str, rules: Sequence[Rule], end: str, max_tokens: int, see
     return Ask.of(fenced(question), system, max_tokens=max_tokens, seed=seed)
 
 
-def student(question: str, rules: Sequence[Rule], end: str, seed: int, **sampling: float | int) -> Ask:
+def student(question: str, rules: Sequence[Rule], end: str, seed: int, **sampling: Any) -> Ask:
     """A Student draws an answer; rules are a list of what to do and one of what not to do."""
     parts = []
     for bank, head in (("do", "Do:"), ("avoid", "Don't:")):
@@ -52,14 +55,14 @@ def student(question: str, rules: Sequence[Rule], end: str, seed: int, **samplin
     return Ask.of(fenced(question), system, seed=seed, **sampling)
 
 
-def tutor(question: str, count: int, seed: int, **sampling: float | int) -> Ask:
+def tutor(question: str, count: int, seed: int, **sampling: Any) -> Ask:
     """The Tutor is asked for variants with their own probabilities; it never sees rules."""
     room = (count + SPARE) * (len(question) // 2 + 40)
     text = prompt("tutor").filled(question=fenced(question), count=str(count + SPARE))
     return Ask.of(text, max_tokens=room, seed=seed, stop=("</variants>",), **sampling)
 
 
-def paraphrase(question: str, seed: int, **sampling: float | int) -> Ask:
+def paraphrase(question: str, seed: int, **sampling: Any) -> Ask:
     """One variant, without a probability."""
     text = prompt("paraphrase").filled(question=fenced(question))
     return Ask.of(text, max_tokens=len(question) // 2 + 40, seed=seed, **sampling)
@@ -80,13 +83,13 @@ def variants(reply: str, count: int) -> list[str]:
     return list(kept.values())[:count]
 
 
-def positive(cases: Sequence[tuple[str, str]], seed: int, **sampling: float | int) -> Ask:
+def positive(cases: Sequence[tuple[str, str]], seed: int, **sampling: Any) -> Ask:
     """One rule from questions and their good answers."""
     shown = "\n".join(_case(question, good=good) for question, good in cases)
     return _rule("positive", shown, seed, sampling)
 
 
-def negative(cases: Sequence[tuple[str, str, str]], seed: int, **sampling: float | int) -> Ask:
+def negative(cases: Sequence[tuple[str, str, str]], seed: int, **sampling: Any) -> Ask:
     """One rule from questions, their good and their bad answers."""
     shown = "\n".join(_case(question, good=good, bad=bad) for question, good, bad in cases)
     return _rule("negative", shown, seed, sampling)
@@ -111,7 +114,7 @@ def wrong_rules() -> list[tuple[str, str]]:
     return [(bank, text) for bank, _, text in (line.partition(" ") for line in lines)]
 
 
-def _rule(name: str, cases: str, seed: int, sampling: dict[str, float | int]) -> Ask:
+def _rule(name: str, cases: str, seed: int, sampling: dict[str, Any]) -> Ask:
     text = prompt(name).filled(cases=cases)
     return Ask.of(text, max_tokens=RULE_TOKENS, seed=seed, stop=("\n",), **sampling)
 

@@ -1,4 +1,4 @@
-"""Contrastive reflection: what separates a good run of a task from a bad one, in words, without the task's own constants."""
+"""Contrastive reflection: what separates a good run of a task from a bad one, in words, without its constants."""
 
 import re
 from collections import defaultdict
@@ -11,8 +11,11 @@ from counterpoint.agents.trajectories import Step, Trajectories
 
 COMMON = 3
 """Tasks that must hold an action word for word for it to be no constant of one of them."""
-LISTED = 6
+LISTED = 8
 """Kinds of steps that guidance lists at most on each side."""
+
+
+_ARGUMENT = re.compile(r"^[^\[(=:]*[\[(=:]")
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,23 @@ class Pair:
 
 
 def common_actions(data: Trajectories) -> set[str]:
-    """Actions that several tasks hold word for word."""
+    """Actions that several tasks hold word for word and that name nothing of a task: no digit, no words of its text.
+
+    >>> runs = [[("buy now=yes", ""), (f"get={name}", "")] for name in "abc"]
+    >>> common_actions(Trajectories.of(["get a", "get b", "get c"], runs, [1.0] * 3))
+    {'buy now=yes'}
+    """
     tasks: dict[str, set[str]] = defaultdict(set)
-    for task, run in zip(data.task_ids, data.steps, strict=True):
+    named: set[str] = set()
+    for task, text, run in zip(data.task_ids, data.tasks, data.steps, strict=True):
+        plain = _plain(str(text))
         for step in run:
-            tasks[_plain(step.action)].add(str(task))
-    return {action for action, where in tasks.items() if len(where) >= COMMON}
+            action = _plain(step.action)
+            tasks[action].add(str(task))
+            about = _ARGUMENT.sub("", action).strip("])} ")
+            if any(letter.isdigit() for letter in about) or (about != action and about in plain):
+                named.add(action)
+    return {action for action, where in tasks.items() if len(where) >= COMMON and action not in named}
 
 
 def kind(action: str, common: set[str]) -> str:
@@ -42,10 +56,10 @@ def kind(action: str, common: set[str]) -> str:
     text = _plain(action)
     if text in common:
         return text
-    found = re.match(r"([^\[(=:]*[\[(=:])", text)
+    found = _ARGUMENT.match(text)
     if not found:
-        return text if not any(letter.isdigit() for letter in text) else re.sub(r"\S*\d\S*", "…", text)
-    return found[1] + "…" + {"[": "]", "(": ")"}.get(found[1][-1], "")
+        return re.sub(r"\S*\d\S*", "…", text)
+    return found[0] + "…" + {"[": "]", "(": ")"}.get(found[0][-1], "")
 
 
 def kinds(run: Sequence[Step], common: set[str]) -> list[str]:
@@ -63,7 +77,7 @@ def pairs(data: Trajectories, rows: Sequence[int], most: int, contrast: bool = T
     task = str(data.task_ids[rows[0]])
     if not contrast:
         return [Pair(task, row, None) for row in order[:most] if data.outcomes[row] > 0]
-    found = []
+    found: list[Pair] = []
     for good, bad in zip(order, reversed(order), strict=True):
         if len(found) < most and data.outcomes[good] > data.outcomes[bad]:
             found.append(Pair(task, good, bad))
@@ -89,18 +103,17 @@ def guidance(do: Iterable[str], avoid: Iterable[str] = ()) -> str:
     return " ".join(f"{head}: {'; '.join(listed)}." for head, listed in parts if listed)
 
 
-def differ(data: Trajectories, pair: Pair, common: set[str]) -> str:
-    """Guidance from a pair: kinds of steps of the good run that the bad one lacks, and the other way round.
+def differ(data: Trajectories, pair: Pair, common: set[str], bare: bool = False) -> str:
+    """Guidance from a pair: the steps of the good run, and of the bad one those to avoid, that the good one lacks.
 
     The reflector is a rule, not a language model: it needs no call and copies no constant. A good run alone gives its
-    own kinds of steps. Empty when both runs have steps of the same kinds.
+    own steps. `bare` leaves out the steps that both runs have: the difference alone is left, which may be empty.
     Source: a reconstruction; arXiv 2604.07487 compares good and bad runs of a task by an agent that reflects.
     """
     good = kinds(data.steps[pair.good], common)
-    if pair.bad is None:
-        return guidance(good)
-    bad = kinds(data.steps[pair.bad], common)
-    return guidance((one for one in good if one not in bad), (one for one in bad if one not in good))
+    bad = [] if pair.bad is None else kinds(data.steps[pair.bad], common)
+    do = [one for one in good if one not in bad] if bare else good
+    return guidance(do, [one for one in bad if one not in good])
 
 
 def agreement(text: str, run: Sequence[Step], common: set[str]) -> float:

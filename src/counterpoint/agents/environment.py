@@ -42,10 +42,10 @@ WASTE = 0.1
 """What each error costs of a success."""
 TASK = re.compile(r"In the (\w+) app, (\w+) the entry '([^']+)'(?: to (\d+) euros)?\.")
 SIDES: tuple[tuple[Fact, str, str], ...] = (
-    ("login", r"log ?in", r"$^"),
-    ("page", r"next page", r"$^"),
+    ("login", r"log ?in", r"(?!)"),
+    ("page", r"next page", r"(?!)"),
     ("id", r"\bid\b", r"\bname\b"),
-    ("confirm", r"confirm", r"$^"),
+    ("confirm", r"confirm", r"(?!)"),
     ("cents", r"\bcents?\b", r"\beuros?\b"),
 )
 """How guidance speaks for a fact, and for its opposite."""

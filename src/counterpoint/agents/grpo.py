@@ -1,7 +1,7 @@
 """Group-relative policy optimisation, the two formulas; a short loop of ours uses them.
 
-TRL's trainer brings its own loop, data sets and checkpoints, so that a run could neither be resumed bit for bit nor shared
-over ranks as every other method here; the loss itself is these few lines.
+TRL's trainer brings its own loop, data sets and checkpoints, so that a run could neither be resumed bit for bit nor
+shared over ranks as every other method here; the loss itself is these few lines.
 Source: the standard form, as arXiv 2402.03300, equations 3 and 4; that CLEAR (arXiv 2604.07487) uses it is known from
 descriptions alone.
 """

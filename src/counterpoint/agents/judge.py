@@ -46,7 +46,7 @@ def _teachers(row: Mapping[str, Any], reference: str, free: bool) -> float:
 
 
 def stream(method: Any, data: Questions) -> Outcome:
-    """A row per question; `accuracy` (mean ROUGE-L for free texts), of the halves, their difference `gain`, the Teacher's own, and cases.
+    """A row per question: `accuracy` (mean ROUGE-L for free texts), the Teacher's own, of the halves, and their `gain`.
 
     Questions that the method met while it learned keep the answers they were given then, before anything was learned
     from them; others are answered with the rules as they are. Without any known answer only agreement is measured.

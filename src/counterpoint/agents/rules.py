@@ -21,8 +21,8 @@ Embed = Callable[[str], Float[Tensor, " d"]]
 class Rule:
     """A rule and where it comes from: the question, who gave the answer, that answer's perplexity, when.
 
-    `step` counts questions from 0, -1 for a rule that was put in; `frequency` counts the rules that were merged into it,
-    itself included; `used` how often it was given to a question.
+    `step` counts questions from 0, -1 for a rule that was put in; `frequency` counts the rules that were merged into
+    it, itself included; `used` how often it was given to a question.
     """
 
     id: int
@@ -42,7 +42,7 @@ class RuleStore:
 
     `prune` says what happens to a bank of more than `cap` rules: nothing, the oldest or a random one leaves; "merge"
     counts a rule of cosine `merge_at` or more to an older one as that one's and lets the least frequent leave,
-    "merge-fifo" merges too and lets the oldest leave. Where rules are merged they are ranked by cosine * log(1 + frequency).
+    "merge-fifo" merges too and lets the oldest leave. Merged rules are ranked by cosine * log(1 + frequency).
     Source: arXiv 2604.13552, released code; which one leaves under "merge" is ours.
 
     >>> letters = lambda text: torch.tensor([float(text.count(one)) for one in "abc"])

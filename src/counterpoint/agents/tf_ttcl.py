@@ -52,7 +52,7 @@ class Turn:
     rules: list[Rule]
     variants: list[str] = field(default_factory=list)
     candidates: list[Candidate] = field(default_factory=list)
-    choice: Choice = Choice("different", 0)
+    choice: Choice = field(default_factory=lambda: Choice("different", 0))
     failed: str = ""
     calls: int = 0
     tokens: int = 0
@@ -91,7 +91,8 @@ class TFTTCL(Method):
         )
         retrieval: Way = Field("cosine", description="which rules a question is given: the nearest, the latest, any")
         negatives: Literal["confident", "unsure"] = Field(
-            "confident", description="the worst answer is that of least, or of greatest perplexity outside the best group"
+            "confident",
+            description="the worst answer is that of least, or of greatest perplexity outside the best group",
         )
         grouping: Literal["embedding", "perplexity"] = Field(
             "embedding", description="how free texts are told apart: by likeness to the Teacher's, or by perplexity"
@@ -169,9 +170,14 @@ class TFTTCL(Method):
         Raises `UserError` when the model gives no answer at all to a question.
         """
         self.require_fitted()
-        found = []
-        for row in torch.arange(len(questions)).split(self.options.batch_size):
-            found += [self._told(turn) for turn in self._turns(questions, row, rng(self.seed, "answer", int(row[0])))]
+        found, kept = [], self.costs
+        self.costs = Costs()  # what is asked of a finished run is no part of what it cost
+        try:
+            for row in torch.arange(len(questions)).split(self.options.batch_size):
+                turns = self._turns(questions, row, rng(self.seed, "answer", int(row[0])))
+                found += [self._told(turn) for turn in turns]
+        finally:
+            self.costs = kept
         return found
 
     def rules(self, question: str | None = None) -> list[dict[str, Any]]:
@@ -192,9 +198,13 @@ class TFTTCL(Method):
         if self.options.reflect != "none":
             self._reflect(turns, int(rows[0]), clock)
         self.answers += [self._told(turn) for turn in turns]
-        cached = getattr(self.chat, "hits", 0)
-        tokens = self.costs.prompt_tokens + self.costs.completion_tokens
-        self.note(rules=len(self.store), calls=self.costs.calls, tokens=tokens, cached=cached)
+        watched = {
+            "rules": len(self.store),
+            "calls": self.costs.calls,
+            "tokens": self.costs.prompt_tokens + self.costs.completion_tokens,
+            "cached": getattr(self.chat, "hits", 0),
+        }
+        self.note(**{name: float(value) for name, value in watched.items()})
 
     def _turns(self, data: Questions, rows: Int[Tensor, " n"], generator: torch.Generator) -> list[Turn]:
         """Steer and explore."""
@@ -248,7 +258,11 @@ class TFTTCL(Method):
         ]
 
     def _ask(self, asked: Sequence[tuple[Turn, str, Ask]]) -> list[tuple[Turn, str, Reply]]:
-        """Replies beside what they reply to, without failures; what is asked is counted."""
+        """Replies beside what they reply to; what is asked is counted.
+
+        A call that can never be answered is left out. Raises `UserError` for one that may be when the model is back:
+        the question is then asked anew, so that nothing depends on when the model was away.
+        """
         found = []
         for (turn, role, _), reply in zip(asked, self.chat.answer([ask for *_, ask in asked]), strict=True):
             self.costs.calls += 1
@@ -256,6 +270,8 @@ class TFTTCL(Method):
             if isinstance(reply, Failure):
                 self.costs.failures += 1
                 turn.failed = reply.why
+                if not reply.lasting:
+                    raise UserError(f"question {turn.id}: {reply.why}; when the model is back, go on with --resume")
                 continue
             self.costs.prompt_tokens += reply.prompt_tokens
             self.costs.completion_tokens += reply.completion_tokens
@@ -266,9 +282,11 @@ class TFTTCL(Method):
     def _select(self, turn: Turn, said: Sequence[tuple[str, Reply]]) -> None:
         """Candidates and the choice among them; raises `UserError` without an answer or without log-probabilities."""
         if not said:
-            raise UserError(f"question {turn.id}: {turn.failed}; when the model is back, go on with --resume")
+            raise UserError(f"question {turn.id}: {turn.failed}; shorten it, or lower max_tokens and context")
         if all(not reply.logprobs for _, reply in said) and any(reply.text for _, reply in said):
-            raise UserError(f"{self.chat.name} tells no log-probabilities, by which answers are chosen; ask another server")
+            raise UserError(
+                f"{self.chat.name} tells no log-probabilities, by which answers are chosen; ask another server"
+            )
         free = self.options.task == "open"
         for role, reply in said:
             found = reply.text if free else extract(reply.text, turn.choices)

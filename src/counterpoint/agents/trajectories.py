@@ -84,7 +84,8 @@ class Trajectories:
         runs = [_run(row, number, outcome, path) for number, row in enumerate(rows, start=1)]
         columns = {"template": [str(row["template"]) for row in rows]} if all("template" in row for row in rows) else {}
         ids = [str(row.get("task_id") or row["task"]) for row in rows]
-        return cls.of([str(row["task"]) for row in rows], *zip(*runs, strict=True), ids, columns, str(path))
+        steps, outcomes = [run for run, _ in runs], [outcome for _, outcome in runs]
+        return cls.of([str(row["task"]) for row in rows], steps, outcomes, ids, columns, str(path))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -154,7 +155,9 @@ def _run(row: Mapping[str, Any], number: int, outcome: str, path: Path) -> tuple
         raise UserError(f'{where}: no "task"; give its text')
     value = row.get(outcome)
     if not isinstance(value, bool | int | float) or not math.isfinite(value):
-        raise UserError(f'{where}: no "{outcome}"; a run without an outcome teaches nothing: give a number, or outcome=FIELD')
+        raise UserError(
+            f'{where}: no "{outcome}"; a run without an outcome teaches nothing: give a number, or outcome=FIELD'
+        )
     steps = row.get("steps")
     if not isinstance(steps, list) or not steps:
         raise UserError(f'{where}: no "steps"; give a list of actions and observations')
@@ -179,7 +182,9 @@ def _webshop(path: Path) -> Trajectories:
         raise UserError(f"{path}: cannot be read ({error})") from None
     found = list(_episodes(text))
     if not found:
-        raise UserError(f'{path}: no episode with "Action:" and "Instruction:" lines; other formats are JSON lines and Parquet')
+        raise UserError(
+            f'{path}: no episode with "Action:" and "Instruction:" lines; other formats are JSON lines and Parquet'
+        )
     tasks, steps, outcomes = (list(part) for part in zip(*found, strict=True))
     ids = [f"{number}" for number in range(len(tasks))]
     missing = sum(SCORE.search(run[-1][1]) is None for run in steps)

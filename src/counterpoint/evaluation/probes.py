@@ -153,9 +153,7 @@ def stratified(
     return np.sort(by_class[np.lexsort((generator.random(len(labels)), share))[:count]])
 
 
-def _logistic(
-    x: np.ndarray, y: np.ndarray, strength: float, iterations: int, standardise: bool
-) -> tuple[Any, bool]:
+def _logistic(x: np.ndarray, y: np.ndarray, strength: float, iterations: int, standardise: bool) -> tuple[Any, bool]:
     """A fitted model, and whether its solver converged."""
     linear, pipeline = need("sklearn.linear_model", "eval"), need("sklearn.pipeline", "eval")
     scaler = need("sklearn.preprocessing", "eval").StandardScaler() if standardise else "passthrough"

@@ -38,7 +38,7 @@ def view(
 
 
 def centrality(structure: Structure, kind: Centrality) -> Float[Tensor, " n"]:
-    """How much each node matters: its neighbours, its PageRank (damping 0.85), or its share of the first eigenvector."""
+    """How much each node matters: neighbours, PageRank (damping 0.85), or its share of the first eigenvector."""
     if kind == "degree":
         return structure.degrees.float()
     ends = structure.ends()
@@ -48,7 +48,11 @@ def centrality(structure: Structure, kind: Centrality) -> Float[Tensor, " n"]:
     found = torch.full((structure.nodes, 1), 1 / structure.nodes)
     for _ in range(ROUNDS):
         # A step also stays: otherwise it swings for ever on graphs with two sides.
-        found = (1 - DAMPING) / structure.nodes + DAMPING * (matrix @ found) if kind == "pagerank" else matrix @ found + found
+        found = (
+            (1 - DAMPING) / structure.nodes + DAMPING * (matrix @ found)
+            if kind == "pagerank"
+            else matrix @ found + found
+        )
         found = found / found.sum()
     return found[:, 0]
 

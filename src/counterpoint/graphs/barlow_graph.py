@@ -9,7 +9,6 @@ from torch import Tensor
 from counterpoint.graphs.augment import two_views
 from counterpoint.graphs.embedder import GraphConfig, LearnedNodes
 from counterpoint.graphs.encoders import GCN
-from counterpoint.graphs.graph import AttributedGraph
 from counterpoint.graphs.structure import Structure
 from counterpoint.objectives import barlow_twins
 from counterpoint.training import Batch, Clock, Method
@@ -20,6 +19,7 @@ class BarlowGraph(LearnedNodes, Method):
 
     Source: Bielak et al., arXiv 2106.02466, equations 1 and 2.
 
+    >>> from counterpoint.graphs.graph import AttributedGraph
     >>> graph = AttributedGraph.of([[0, 1, 2], [1, 2, 3]], features=[[1, 0], [1, 0], [0, 1], [0, 1]])
     >>> BarlowGraph(dim=4, epochs=2).fit(graph).embed(graph).shape
     torch.Size([4, 4])

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from counterpoint.graphs.augment import view
 from counterpoint.graphs.embedder import GraphConfig, LearnedNodes
 from counterpoint.graphs.encoders import GCN
-from counterpoint.graphs.graph import AttributedGraph
 from counterpoint.graphs.structure import Structure
 from counterpoint.objectives import cosine
 from counterpoint.training import Batch, Clock, Method, Momentum
@@ -21,6 +20,7 @@ class BGRL(LearnedNodes, Method):
 
     The copy's decay rises from `decay` to 1 along a cosine. Source: Thakoor et al., arXiv 2102.06514, equations 1 to 4.
 
+    >>> from counterpoint.graphs.graph import AttributedGraph
     >>> graph = AttributedGraph.of([[0, 1, 2], [1, 2, 3]], features=[[1, 0], [1, 0], [0, 1], [0, 1]])
     >>> BGRL(dim=4, epochs=2).fit(graph).embed(graph).shape
     torch.Size([4, 4])

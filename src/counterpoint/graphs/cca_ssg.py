@@ -9,10 +9,12 @@ from torch import Tensor
 from counterpoint.graphs.augment import two_views
 from counterpoint.graphs.embedder import GraphConfig, LearnedNodes
 from counterpoint.graphs.encoders import GCN
-from counterpoint.graphs.graph import AttributedGraph
 from counterpoint.graphs.structure import Structure
 from counterpoint.objectives import canonical
 from counterpoint.training import Batch, Clock, Method
+
+EPSILON = 1e-12
+"""Added to the variances."""
 
 
 class CCASSG(LearnedNodes, Method):
@@ -20,6 +22,7 @@ class CCASSG(LearnedNodes, Method):
 
     Source: Zhang et al., arXiv 2106.12484, equation 5.
 
+    >>> from counterpoint.graphs.graph import AttributedGraph
     >>> graph = AttributedGraph.of([[0, 1, 2], [1, 2, 3]], features=[[1, 0], [1, 0], [0, 1], [0, 1]])
     >>> CCASSG(dim=4, epochs=2).fit(graph).embed(graph).shape
     torch.Size([4, 4])
@@ -46,7 +49,8 @@ class CCASSG(LearnedNodes, Method):
     def losses(self, batch: Batch, clock: Clock) -> dict[str, Float[Tensor, ""]]:
         """Distance of the standardised views over the number of nodes' dimensions, and their correlations."""
         one, other = two_views(self.encoder, self.options, batch, clock)
-        return {"canonical": canonical(one, other, self.options.decorrelation)}
+        # Next to an epsilon as large as the variances, vectors that vanish would be equal at no cost.
+        return {"canonical": canonical(one, other, self.options.decorrelation, epsilon=EPSILON)}
 
     def _vectors(self, features: Any, structure: Structure) -> Float[Tensor, "n d"]:
         found: Tensor = self.encoder(features, structure.matrix())

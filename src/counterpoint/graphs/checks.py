@@ -15,7 +15,7 @@ def clean_edges(edges: Any, nodes: int, source: str) -> tuple[Int64[np.ndarray, 
 
     Raises `UserError` for a node that is not there, naming the edge.
 
-    >>> edges, notes = clean_edges([[0, 1, 2, 2], [1, 0, 2, 1]], 3, "memory")
+    >>> edges, notes = clean_edges([[0, 1, 2, 2, 1], [1, 0, 2, 1, 2]], 3, "memory")
     >>> edges.tolist(), notes
     ([[0, 1], [1, 2]], ('1 loop left out',))
     """
@@ -23,13 +23,15 @@ def clean_edges(edges: Any, nodes: int, source: str) -> tuple[Int64[np.ndarray, 
     wrong = (given < 0) | (given >= nodes)
     if wrong.any():
         at = int(np.flatnonzero(wrong.any(axis=0))[0])
-        raise UserError(f"{source}: edge {at + 1} joins {given[0, at]} and {given[1, at]}, and nodes are 0 to {nodes - 1}")
+        raise UserError(
+            f"{source}: edge {at + 1} joins {given[0, at]} and {given[1, at]}, and nodes are 0 to {nodes - 1}"
+        )
     loops = int((given[0] == given[1]).sum())
     kept = given[:, given[0] != given[1]]
     ways, times = np.unique(kept[0] * nodes + kept[1], return_counts=True)
     twice = int((times - 1).sum())
     low, high = np.sort(kept, axis=0)
-    keys, found = np.unique(low * nodes + high, return_counts=True)
+    keys = np.unique(low * nodes + high)
     one_way = len(keys) * 2 - len(ways)
     notes = []
     if loops:
@@ -49,7 +51,9 @@ def clean_features(features: Any, source: str) -> Float32[np.ndarray, "n d"] | S
     held = held.reshape(len(held), -1)
     if not np.isfinite(held).all():
         row, place = (int(one[0]) for one in np.nonzero(~np.isfinite(held)))
-        raise UserError(f"{source}: node {row + 1}, feature {place + 1} is not a finite number; fill it or leave it out")
+        raise UserError(
+            f"{source}: node {row + 1}, feature {place + 1} is not a finite number; fill it or leave it out"
+        )
     return held
 
 

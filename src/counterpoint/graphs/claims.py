@@ -12,6 +12,7 @@ from counterpoint.graphs.judge import node_classes
 from counterpoint.graphs.simulate import citations, hallucinated
 
 CLASSES = 6
+RIVALS = ("SDM", "SCR without SDM", "GRACE", "SGC")
 RANDOM = round(1 / CLASSES, 3)
 """Homophily of edges that know nothing of classes."""
 MEASURES = {name: Mean(name) for name in ("accuracy", "knn", "noise above signal")}
@@ -40,7 +41,7 @@ def on_cora(seed: int, edges: str, p: float, wrong: bool) -> Parts:
 def probed(method: Any, data: AttributedGraph) -> Outcome:
     """`node_classes`, and how much rougher along edges the noise was than the signal before training (0 without)."""
     outcome = node_classes(method, data)
-    given = next(iter(getattr(method, "diagnoses", [])), {})
+    given: dict[str, float] = next(iter(getattr(method, "diagnoses", [])), {})
     gap = given.get("dirichlet noise", 0.0) - given.get("dirichlet signal", 0.0)
     return Outcome(outcome.ids, {**outcome.columns, "noise above signal": np.full(len(outcome.ids), gap)}, MEASURES)
 
@@ -63,7 +64,14 @@ def _arms(base: str, some: dict[str, Any]) -> tuple[Arm, ...]:
         still("PPR", "sgc", "raw text under the same filter", alpha=0.8, steps=10),
         still("text", "text-logistic", "raw text alone"),
         sdm("random split", "placebo", "signal is half of the words at random", (some,), decoupler="random"),
-        sdm("filter after", "ablation", "no consistency, the filter put on the vectors", (some,), consistency=0.0, smooth=True),
+        sdm(
+            "filter after",
+            "ablation",
+            "no consistency, the filter put on the vectors",
+            (some,),
+            consistency=0.0,
+            smooth=True,
+        ),
         sdm("SCR on both", "ablation", "the noise is made consistent too", (some,), consistent="both"),
         sdm("Dirichlet", "ablation", "the other form of consistency", (some,), form="dirichlet"),
         sdm("not orthogonal", "ablation", "without orthogonality", (some,), orthogonality=0.0),
@@ -74,7 +82,7 @@ def _arms(base: str, some: dict[str, Any]) -> tuple[Arm, ...]:
 def _predictions(plain: dict[str, Any], wrong: dict[str, Any], some: dict[str, Any], control: dict[str, Any]) -> Any:
     """What is predicted over all settings but the control (`plain`), where p > 0, at one p, and in the control."""
     return (
-        *(Better("accuracy", "SDM+SCR", than=other, where=wrong) for other in ("SDM", "SCR without SDM", "GRACE", "SGC")),
+        *(Better("accuracy", "SDM+SCR", than=other, where=wrong) for other in RIVALS),
         GapGrows("accuracy", "SDM+SCR", than="SDM", along="p", where=plain),
         Better("accuracy", "SDM+SCR", than="random split", where=some),
         Better(
@@ -91,9 +99,9 @@ def _predictions(plain: dict[str, Any], wrong: dict[str, Any], some: dict[str, A
 
 
 SENTENCE = (
-    "Where part of the signal text is another class's and edges join nodes of one class, signal and noise told apart with "
-    "consistency of the signal alone beat the same without consistency, consistency on the whole text, GRACE and SGC, and "
-    "the lead over no consistency grows with the share of wrong signals"
+    "Where part of the signal text is another class's and edges join nodes of one class, signal and noise told apart "
+    "with consistency of the signal alone beat the same without consistency, consistency on the whole text, GRACE and "
+    "SGC, and the lead over no consistency grows with the share of wrong signals"
 )
 WRONG = {"homophily": 0.8, "wrong": True}
 SOME, CONTROL = {**WRONG, "p": 0.2}, {"homophily": RANDOM, "wrong": True, "p": 0.2}

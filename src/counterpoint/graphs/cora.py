@@ -30,6 +30,7 @@ def cora() -> AttributedGraph:
     if not folder or not (Path(folder) / PLACE).is_dir():
         raise UserError(f"Cora's texts are not here; set COUNTERPOINT_DATA to the folder that has {PLACE}")
     graph = AttributedGraph.read(Path(folder) / PLACE)
+    assert graph.texts is not None
     signal, noise = zip(*lexical(graph.texts, TASK, 0.5, "static"), strict=True)
     return graph.with_columns(signal=signal, noise=noise)
 
@@ -50,5 +51,9 @@ def rewired(graph: AttributedGraph, seed: int) -> AttributedGraph:
     """As many edges between pairs of nodes at random."""
     drawn = np.random.default_rng([seed, 5]).integers(graph.nodes, size=graph.edges.shape)
     return AttributedGraph.of(
-        drawn, texts=graph.texts, columns=graph.node_columns, ids=graph.node_ids, source=f"{graph.source}, edges at random"
+        drawn,
+        texts=graph.texts,
+        columns=graph.node_columns,
+        ids=graph.node_ids,
+        source=f"{graph.source}, edges at random",
     )

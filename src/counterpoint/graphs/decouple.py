@@ -7,6 +7,7 @@ takes. A node whose answer is no split keeps its text as signal, and is counted.
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -118,13 +119,15 @@ def read_decoupled(graph: AttributedGraph, path: str | Path) -> AttributedGraph:
         raise UserError(f"decoupled={path}: there is no such file")
     rows = {str(row["id"]): row for row in _read_lines(place)}
     texts = graph.texts if graph.texts is not None else np.full(graph.nodes, None, dtype=object)
-    plain = {"signal": None, "noise": None, "how": "absent"}
-    found = [rows.get(str(key), {**plain, "signal": text}) for key, text in zip(graph.node_ids, texts, strict=True)]
+    found = [
+        rows.get(str(key), {"signal": text, "noise": None, "how": "absent" if text else "no text"})
+        for key, text in zip(graph.node_ids, texts, strict=True)
+    ]
     how = Counter(row["how"] for row in found)
-    notes = tuple(f"{how[what]} of {graph.nodes} nodes: {what}" for what in ("kept raw", "no answer", "absent") if how[what])
+    notes = tuple(
+        f"{how[what]} of {graph.nodes} nodes: {what}" for what in ("kept raw", "no answer", "absent") if how[what]
+    )
     made = graph.with_columns(signal=[row["signal"] for row in found], noise=[row["noise"] for row in found])
-    from dataclasses import replace
-
     return replace(made, notes=(*made.notes, *notes))
 
 
@@ -182,7 +185,9 @@ def _divided(words: Sequence[str], score: Tensor, share: float) -> Split:
     return signal, noise
 
 
-def stripped(texts: Sequence[str | None] | Shaped[np.ndarray, " n"], names: Sequence[str]) -> tuple[list[str | None], int]:
+def stripped(
+    texts: Sequence[str | None] | Shaped[np.ndarray, " n"], names: Sequence[str]
+) -> tuple[list[str | None], int]:
     """Texts without the words of class names, and how many had one: a split may have written the class down.
 
     >>> stripped(["theory of nets", "graphs"], ["Theory"])

@@ -9,7 +9,6 @@ from torch.nn.functional import softplus
 
 from counterpoint.graphs.embedder import GraphConfig, LearnedNodes
 from counterpoint.graphs.encoders import GCN
-from counterpoint.graphs.graph import AttributedGraph
 from counterpoint.graphs.inputs import Permuted
 from counterpoint.graphs.structure import Structure
 from counterpoint.objectives import mean_over_ranks
@@ -22,6 +21,7 @@ class DGI(LearnedNodes, Method):
     With s = sigmoid(mean h), the loss is the binary cross-entropy of h W s against that of corrupted h.
     Source: Velickovic et al., arXiv 1809.10341, equation 1 and section 4.2.
 
+    >>> from counterpoint.graphs.graph import AttributedGraph
     >>> graph = AttributedGraph.of([[0, 1, 2], [1, 2, 3]], features=[[1, 0], [1, 0], [0, 1], [0, 1]])
     >>> DGI(dim=4, epochs=2).fit(graph).embed(graph).shape
     torch.Size([4, 4])

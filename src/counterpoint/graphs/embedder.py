@@ -12,7 +12,7 @@ from torch import Tensor
 from counterpoint.errors import UserError
 from counterpoint.graphs.graph import AttributedGraph
 from counterpoint.graphs.heads import LogisticHead
-from counterpoint.graphs.inputs import cast, check_width, prepared, rows_of, width_of
+from counterpoint.graphs.inputs import cast, prepared, rows_of, width_of
 from counterpoint.graphs.judge import assess, nodes_or_edges, pair_scores
 from counterpoint.graphs.structure import Structure, neighbourhood
 from counterpoint.objectives import Embeddings, Ids
@@ -63,13 +63,17 @@ class Nodes:
             raise UserError(f"{data.source}: a graph of {data.nodes} node teaches nothing")
         labels = data.labels[data.learnable()]
         return {
-            "width": width_of(self._prepared(data)[0]),
+            "width": self._width(self._prepared(data)[0]),
             "texts": data.features is None,
             "classes": sorted(set(labels.tolist())),
         }
 
     def _prepared(self, data: AttributedGraph) -> tuple[Tensor | Sparse, Structure]:
         return prepared(data, self.options.base)
+
+    def _width(self, features: Tensor | Sparse) -> int:
+        """Numbers per node that the first layer takes."""
+        return width_of(features)
 
     def _build_head(self, facts: dict[str, Any], inside: int) -> None:
         """The linear classifier of frozen vectors, where there are two classes to learn."""
@@ -108,7 +112,7 @@ class Nodes:
 
     def _all(self, features: Tensor | Sparse, structure: Structure) -> Float[Tensor, "n d"]:
         """The vectors of all nodes in the network's precision."""
-        held = next((t for t in (*self._tensors(), structure.value) if t.is_floating_point()))
+        held = next(t for t in (*self._tensors(), structure.value) if t.is_floating_point())
         return self._vectors(cast(features, held.dtype), structure)
 
     def _tensors(self) -> Sequence[Tensor]:
@@ -122,7 +126,10 @@ class Nodes:
         """A vector per row, from the whole graph around it; raises `UserError` when nodes have other features."""
         self.require_fitted()
         features, structure = self._prepared(data)
-        check_width(data, features, self.facts["width"])
+        if (width := self._width(features)) != self.facts["width"]:
+            raise UserError(
+                f"{data.source}: nodes have {width} features and the run was fitted on {self.facts['width']}"
+            )
         return self._all(features, structure)[torch.from_numpy(data.focus)]
 
     def predict(self, data: AttributedGraph) -> Predictions:

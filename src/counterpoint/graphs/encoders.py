@@ -1,6 +1,7 @@
 """Networks over graphs, shared by the wing's methods."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -34,7 +35,7 @@ class GCN(nn.Module):
         drop: float = 0.0,
     ) -> None:
         super().__init__()
-        pairs = list(zip(widths[:-1], widths[1:], strict=True))
+        pairs = list(pairwise(widths))
         self.weights = nn.ParameterList(nn.Parameter(torch.empty(pair)) for pair in pairs)
         self.biases = nn.ParameterList(nn.Parameter(torch.zeros(width)) for _, width in pairs)
         for weight in self.weights:

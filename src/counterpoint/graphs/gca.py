@@ -9,7 +9,6 @@ from torch import Tensor
 
 from counterpoint.graphs.augment import Centrality, adaptive, view
 from counterpoint.graphs.grace import GRACE
-from counterpoint.graphs.graph import AttributedGraph
 from counterpoint.graphs.structure import Structure
 from counterpoint.training import Batch
 from counterpoint.training.sparse import Sparse
@@ -21,6 +20,7 @@ class GCA(GRACE):
     A chance is the view's share times the edge's (feature's) relative chance, at most `cut`.
     Source: Zhu et al., arXiv 2010.14945, equations 4 to 9; the contrast is GRACE's.
 
+    >>> from counterpoint.graphs.graph import AttributedGraph
     >>> graph = AttributedGraph.of([[0, 1, 2], [1, 2, 3]], features=[[1, 0], [1, 0], [0, 1], [0, 1]])
     >>> GCA(dim=4, epochs=2).fit(graph).embed(graph).shape
     torch.Size([4, 4])

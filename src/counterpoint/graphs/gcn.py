@@ -25,7 +25,7 @@ class SupervisedGCN(LearnedNodes, Method):
 
     >>> features, labels = [[1, 0], [1, 0], [0, 1], [0, 1]], {"label": [0, 0, 1, 1]}
     >>> graph = AttributedGraph.of([[0, 1, 2], [1, 2, 3]], features=features, columns=labels)
-    >>> SupervisedGCN(dim=4, epochs=50).fit(graph).predict(graph).labels
+    >>> SupervisedGCN(dim=8, epochs=100, dropout=0.0).fit(graph).predict(graph).labels
     ['0', '0', '1', '1']
     """
 

@@ -11,7 +11,6 @@ from torch.nn.functional import normalize
 from counterpoint.graphs.augment import view
 from counterpoint.graphs.embedder import GraphConfig, LearnedNodes
 from counterpoint.graphs.encoders import GCN, Projection
-from counterpoint.graphs.graph import AttributedGraph
 from counterpoint.graphs.structure import Structure
 from counterpoint.objectives import Embeddings, nt_xent
 from counterpoint.training import Batch, Clock, Method, Optim
@@ -22,6 +21,7 @@ class GRACE(LearnedNodes, Method):
 
     Source: Zhu et al., arXiv 2006.04131, equations 1 and 2.
 
+    >>> from counterpoint.graphs.graph import AttributedGraph
     >>> graph = AttributedGraph.of([[0, 1, 2], [1, 2, 3]], features=[[1, 0], [1, 0], [0, 1], [0, 1]])
     >>> GRACE(dim=4, epochs=2).fit(graph).embed(graph).shape
     torch.Size([4, 4])

@@ -23,10 +23,11 @@ PARTS = {"train": "train", "validation": "validation", "val": "validation", "val
 class AttributedGraph:
     """A graph, and which of its nodes are meant: rows are nodes, and the graph around them stays whole.
 
-    `edges` are undirected, each once, without loops. `features` are dense numbers or, for bags of words, sparse; `texts`
-    are None where a node has none. `focus` are the nodes that are the rows, `known` those whose class may be learned
-    from (None: nothing says). `classes` names the column of classes, `parts` the one that says which part a node is in.
-    With `inductive`, training sees only the graph of its own nodes. `asked` are edges taken out, to be predicted.
+    `edges` are undirected, each once, without loops. `features` are dense numbers or, for bags of words, sparse;
+    `texts` are None where a node has none. `focus` are the nodes that are the rows, `known` those whose class may be
+    learned from (None: nothing says). `classes` names the column of classes, `parts` the one that says which part a
+    node is in. With `inductive`, training sees only the graph of its own nodes. `asked` are edges taken out, to be
+    predicted.
 
     >>> graph = AttributedGraph.of([[0, 1], [1, 2]], texts=["a", "b", None], columns={"label": ["x", "y", "x"]})
     >>> len(graph), graph.edges.tolist(), graph.labels.tolist()
@@ -133,7 +134,7 @@ class AttributedGraph:
     @property
     def ids(self) -> Shaped[np.ndarray, " r"]:
         """The ids of the rows."""
-        return self.node_ids[self.focus]
+        return np.asarray(self.node_ids[self.focus])
 
     @property
     def columns(self) -> dict[str, Shaped[np.ndarray, " r"]]:
@@ -168,12 +169,13 @@ class AttributedGraph:
     def learnable(self) -> Int64[np.ndarray, " k"]:
         """The nodes whose class may be learned from: those known, else the rows; all have a class."""
         nodes = self.focus if self.known is None else self.known
-        return nodes[self.labels[nodes] != None]  # noqa: E711 - elementwise
+        found: Int64[np.ndarray, " k"] = nodes[self.labels[nodes] != None]  # noqa: E711 - elementwise
+        return found
 
     @property
     def degrees(self) -> Int64[np.ndarray, " n"]:
         """Neighbours of every node of the whole graph."""
-        return np.bincount(self.edges.ravel(), minlength=self.nodes).astype(np.int64)
+        return np.asarray(np.bincount(self.edges.ravel(), minlength=self.nodes), dtype=np.int64)
 
     def rows(self, index: Index) -> "AttributedGraph":
         """Some rows; the graph stays whole."""
@@ -263,7 +265,11 @@ class AttributedGraph:
         """A hash of nodes, edges, columns and rows: equal data hash equally, whatever the file."""
         digest = hashlib.blake2b(repr((self.classes, self.nodes)).encode(), digest_size=16)
         texts = [] if self.texts is None else self.texts.tolist()
-        for values in (self.node_ids.tolist(), texts, *(self.node_columns[n].tolist() for n in sorted(self.node_columns))):
+        for values in (
+            self.node_ids.tolist(),
+            texts,
+            *(self.node_columns[n].tolist() for n in sorted(self.node_columns)),
+        ):
             digest.update(repr(values).encode("utf-8", "surrogatepass"))
         held = self.features
         numbers = (held.col.numpy(), held.value.numpy()) if isinstance(held, Sparse) else (held,)
@@ -276,7 +282,9 @@ class AttributedGraph:
         lines = []
         if self.texts is not None:
             lengths = [len(text) for text in self.texts if text is not None]
-            lines.append(self._line("text", "text", round(sum(lengths) / max(1, len(lengths))), "characters", len(lengths)))
+            lines.append(
+                self._line("text", "text", round(sum(lengths) / max(1, len(lengths))), "characters", len(lengths))
+            )
         if self.features is not None:
             kind = "sparse numbers" if isinstance(self.features, Sparse) else "numbers"
             lines.append(self._line("features", kind, int(self.features.shape[1]), "wide", self.nodes))
@@ -284,7 +292,7 @@ class AttributedGraph:
         lines.append(self._line("edges", "edges", degree, "a node", self.edges.shape[1]) | {"missing": 0.0})
         return lines
 
-    def _line(self, view: str, kind: str, width: float, unit: str, rows: int) -> dict[str, Any]:
+    def _line(self, view: str, kind: str, width: float | int, unit: str, rows: int) -> dict[str, Any]:
         missing = 1 - rows / max(1, self.nodes)
         return {"view": view, "kind": kind, "columns": f"{self.nodes} nodes", "width": width, "unit": unit,
                 "rows": rows, "missing": missing}  # fmt: skip

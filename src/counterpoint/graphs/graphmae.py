@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from counterpoint.graphs.embedder import GraphConfig, LearnedNodes
 from counterpoint.graphs.encoders import GCN
-from counterpoint.graphs.graph import AttributedGraph
 from counterpoint.graphs.inputs import Permuted, Replaced, dense
 from counterpoint.graphs.structure import Structure
 from counterpoint.objectives import RowLoss, cosine
@@ -23,6 +22,7 @@ class GraphMAE(LearnedNodes, Method):
     their vectors are set to 0 and a graph convolution makes the features, with the loss (1 - cosine)^power.
     Source: Hou et al., arXiv 2205.10803, section 3.2; its encoder is a GAT on citation graphs, here a GCN.
 
+    >>> from counterpoint.graphs.graph import AttributedGraph
     >>> graph = AttributedGraph.of([[0, 1, 2], [1, 2, 3]], features=[[1, 0], [1, 0], [0, 1], [0, 1]])
     >>> GraphMAE(dim=4, epochs=2).fit(graph).embed(graph).shape
     torch.Size([4, 4])

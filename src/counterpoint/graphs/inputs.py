@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from counterpoint.errors import UserError
 from counterpoint.graphs.graph import AttributedGraph
 from counterpoint.graphs.structure import Structure
 from counterpoint.training.sparse import Sparse
@@ -178,9 +177,3 @@ def _encoder(base: str) -> Any:
     from counterpoint.pretrained.texts import TextEncoder
 
     return TextEncoder.from_source(base)
-
-
-def check_width(data: AttributedGraph, features: Tensor | Sparse, width: int) -> None:
-    """Raise `UserError` when nodes have other features than those a run was fitted on."""
-    if width_of(features) != width:
-        raise UserError(f"{data.source}: nodes have {width_of(features)} features and the run was fitted on {width}")

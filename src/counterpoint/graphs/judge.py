@@ -91,7 +91,8 @@ def held_out_edges(method: Any, data: AttributedGraph) -> Outcome:
 def pair_scores(vectors: Float[Tensor, "n d"], pairs: Int[Tensor, "2 p"]) -> Float[Tensor, " p"]:
     """The cosine of the two nodes of each pair."""
     left, right = normalize(vectors, dim=1)[pairs]
-    return (left * right).sum(1)
+    scores: Tensor = (left * right).sum(1)
+    return scores
 
 
 def pairs_without_edge(data: AttributedGraph) -> Int[Tensor, "2 p"]:

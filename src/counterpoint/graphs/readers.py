@@ -48,7 +48,9 @@ def of_pyg(data: Any, source: str) -> AttributedGraph:
     columns: dict[str, Any] = {}
     if getattr(data, "y", None) is not None:
         columns["label"] = data.y.reshape(-1).numpy()
-    masks = {name: getattr(data, f"{short}_mask", None) for name, short in zip(PARTS, ("train", "val", "test"), strict=True)}
+    masks = {
+        name: getattr(data, f"{short}_mask", None) for name, short in zip(PARTS, ("train", "val", "test"), strict=True)
+    }
     masks = {name: mask.numpy() for name, mask in masks.items() if mask is not None and mask.ndim == 1}
     if masks:
         columns["split"] = _said(masks, data.num_nodes)
@@ -233,7 +235,9 @@ def _archive(path: Path, columns: Columns) -> AttributedGraph:
     if found:
         kept["split"] = _said(found, nodes)
     more = {"classes": columns["classes"]} if columns.get("classes") else {}
-    return AttributedGraph.of(edges, features=features, columns=kept, source=str(path), parts=columns.get("parts"), **more)
+    return AttributedGraph.of(
+        edges, features=features, columns=kept, source=str(path), parts=columns.get("parts"), **more
+    )
 
 
 def _archived_edges(path: Path, held: Mapping[str, Any]) -> Int64[np.ndarray, "2 e"]:

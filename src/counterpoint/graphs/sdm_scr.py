@@ -16,7 +16,7 @@ from counterpoint.graphs.augment import view
 from counterpoint.graphs.embedder import GraphConfig, LearnedNodes
 from counterpoint.graphs.encoders import GCN, Projection
 from counterpoint.graphs.graph import AttributedGraph
-from counterpoint.graphs.inputs import prepared, text_vectors
+from counterpoint.graphs.inputs import prepared, text_vectors, width_of
 from counterpoint.graphs.judge import node_classes
 from counterpoint.graphs.spectral import diagnosis, dirichlet, personalised
 from counterpoint.graphs.structure import Structure
@@ -30,6 +30,7 @@ from counterpoint.objectives import (
     orthogonality,
 )
 from counterpoint.training import Batch, Clock, Method, Phase, rng
+from counterpoint.training.sparse import Sparse
 
 VIEWS = ("raw", "signal", "noise")
 ALTERED = 0.3
@@ -70,21 +71,24 @@ class SDMSCR(LearnedNodes, Method):
         form: Literal["filter", "dirichlet"] = Field(
             "filter", description="consistency with the filtered signal (no gradient), or the Dirichlet energy"
         )
-        consistent: Literal["signal", "both"] = Field("signal", description="what is made consistent: signal, or noise too")
+        consistent: Literal["signal", "both"] = Field(
+            "signal", description="what is made consistent: signal, or noise too"
+        )
         alpha: float = Field(0.8, gt=0, lt=1, description="of the filter: share that goes on at each step")
         steps: int = Field(10, ge=1, description="of the filter: steps along edges")
         smooth: bool = Field(False, description="whether the filter is put on the vectors after training")
         orthogonality: float = Field(0.1, ge=0, description="weight of the orthogonality of signal and noise")
         reconstruction: float = Field(0.1, ge=0, description="weight of the raw vector made of signal and noise")
-        output: Literal["signal", "both"] = Field("signal", description="a node's vector: signal's, or raw and signal's")
+        output: Literal["signal", "both"] = Field(
+            "signal", description="a node's vector: signal's, or raw and signal's"
+        )
 
     options: Config
     diagnoses: list[dict[str, Any]]
 
-
     def build(self, facts: dict[str, Any]) -> None:
         """One network for all views, one projection, and the way back to the raw vector."""
-        dim, width = self.options.dim, facts["width"] // (len(VIEWS) if self._splits else 1)
+        dim, width = self.options.dim, facts["width"]
         with self.seeded("encoder"):
             self.encoder = GCN([width, dim, dim], norm=True)
         with self.seeded("projection"):
@@ -99,7 +103,7 @@ class SDMSCR(LearnedNodes, Method):
     def _splits(self) -> bool:
         return self.options.decoupler != "none"
 
-    # Views ------------------------------------------------------------------------------------------------------------
+    # Views ---------------------------------------------------------------------------------------------------------
 
     def _prepared(self, data: AttributedGraph) -> tuple[Tensor, Structure]:
         """Vectors of raw text, signal and noise side by side, made once for all parts of a graph."""
@@ -117,6 +121,10 @@ class SDMSCR(LearnedNodes, Method):
             data.held[key] = torch.cat([raw, *parts], dim=1)
         return data.held[key], structure
 
+    def _width(self, features: Tensor | Sparse) -> int:
+        """The width of one view."""
+        return width_of(features) // (len(VIEWS) if self._splits else 1)
+
     def _split(self, data: AttributedGraph) -> Sequence[decouple.Split]:
         """Signal and noise of every node."""
         options, texts = self.options, data.texts
@@ -127,7 +135,7 @@ class SDMSCR(LearnedNodes, Method):
             return decouple.at_random(texts, options.share)
         if missing := [name for name in ("signal", "noise") if name not in data.node_columns]:
             raise UserError(
-                f'{data.source}: no column "{missing[0]}"; give decoupled=FILE of a language model, or decoupler=lexical'
+                f'{data.source}: no column "{missing[0]}"; give decoupled=FILE of a language model or decoupler=lexical'
             )
         return list(zip(data.node_columns["signal"], data.node_columns["noise"], strict=True))
 
@@ -137,7 +145,7 @@ class SDMSCR(LearnedNodes, Method):
             return {"raw": features, "signal": features}
         return dict(zip(VIEWS, features.chunk(3, dim=1), strict=True))
 
-    # Learning ---------------------------------------------------------------------------------------------------------
+    # Learning ------------------------------------------------------------------------------------------------------
 
     def losses(self, batch: Batch, clock: Clock) -> dict[str, Float[Tensor, ""]]:
         """Contrast, consistency, orthogonality, reconstruction."""
@@ -189,7 +197,7 @@ class SDMSCR(LearnedNodes, Method):
             smooth = personalised(structure.matrix(), unit, self.options.alpha, self.options.steps)
         return cosine(unit[place], smooth[place]).mean()
 
-    # After learning -----------------------------------------------------------------------------------------------------
+    # After learning ------------------------------------------------------------------------------------------------
 
     def phases(self, data: AttributedGraph) -> Sequence[Phase]:
         """Learning, the classifier, and a look at how smooth the views are before and after."""
@@ -236,7 +244,9 @@ class SDMSCR(LearnedNodes, Method):
         other = type(self)(**{**self.given, "decoupler": "given"})
         other.prepare(self.facts, self.seed)
         other.load_state_dict(self.state_dict())
-        plain, without = (node_classes(method, graph).value("accuracy") for method, graph in ((self, data), (other.eval(), cleaned)))
+        plain, without = (
+            node_classes(method, graph).value("accuracy") for method, graph in ((self, data), (other.eval(), cleaned))
+        )
         return {"nodes": float(nodes), "accuracy": plain, "without class names": without}
 
 

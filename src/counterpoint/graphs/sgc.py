@@ -7,7 +7,6 @@ from pydantic import Field
 from torch import Tensor
 
 from counterpoint.graphs.embedder import Nodes, NodesConfig
-from counterpoint.graphs.graph import AttributedGraph
 from counterpoint.graphs.inputs import dense
 from counterpoint.graphs.spectral import personalised
 from counterpoint.graphs.structure import Structure
@@ -19,6 +18,7 @@ class SGC(Nodes, Method):
 
     Source: SGC, arXiv 1902.07153, equation 8; PPR, arXiv 1810.05997, equation 4 as a sum cut after K steps.
 
+    >>> from counterpoint.graphs.graph import AttributedGraph
     >>> graph = AttributedGraph.of([[0, 1, 2], [1, 2, 3]], features=[[1, 0], [1, 0], [0, 1], [0, 1]])
     >>> SGC(steps=1).fit(graph).embed(graph)[0]
     tensor([0.9082, 0.0000])
@@ -29,7 +29,10 @@ class SGC(Nodes, Method):
 
         steps: int = Field(2, ge=1, description="steps along edges")
         alpha: float | None = Field(
-            None, gt=0, lt=1, description="personalised PageRank over all steps, of which this share goes on; none: the last"
+            None,
+            gt=0,
+            lt=1,
+            description="personalised PageRank over all steps, of which this share goes on; none: the last",
         )
 
     options: Config

@@ -51,7 +51,9 @@ def low_share(structure: Structure, *vectors: Float[Tensor, "n d"]) -> list[floa
     whole = torch.zeros(structure.nodes, structure.nodes, dtype=torch.float64)
     whole[structure.row, structure.col] = structure.value.double()
     smooth = torch.linalg.eigh(whole).eigenvectors[:, structure.nodes // 2 :]
-    energies = ((smooth.T @ one.double()).square().sum() / one.double().square().sum().clamp(min=1e-12) for one in vectors)
+    energies = (
+        (smooth.T @ one.double()).square().sum() / one.double().square().sum().clamp(min=1e-12) for one in vectors
+    )
     return [float(energy) for energy in energies]
 
 
@@ -63,7 +65,7 @@ def mean_pairwise_cosine(vectors: Float[Tensor, "n d"], generator: torch.Generat
 
 
 def diagnosis(structure: Structure, views: dict[str, Any], generator: torch.Generator) -> dict[str, float]:
-    """Dirichlet energy, low-frequency share and mean pairwise cosine of each view, and how far signal and noise agree."""
+    """Dirichlet energy, low-frequency share, mean pairwise cosine of each view; how far signal and noise agree."""
     found: dict[str, float] = {}
     matrix = structure.matrix()
     shares = low_share(structure, *views.values())

@@ -15,10 +15,8 @@ class Structure:
 
     Loops have the number `edges`. `value` is D^-1/2 (A + I) D^-1/2 (arXiv 1609.02907, equation 2).
 
-    >>> Structure.of(torch.tensor([[0], [1]]), 3).matrix() @ torch.ones(3, 1)
-    tensor([[1.],
-            [1.],
-            [1.]])
+    >>> Structure.of(torch.tensor([[0], [1]]), 3).value
+    tensor([0.5000, 0.5000, 0.5000, 0.5000, 1.0000])
     """
 
     crow: Int[Tensor, " n1"]

@@ -6,7 +6,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from counterpoint.graphs.embedder import Nodes, NodesConfig
-from counterpoint.graphs.graph import AttributedGraph
 from counterpoint.graphs.inputs import dense
 from counterpoint.graphs.structure import Structure
 from counterpoint.training import Method
@@ -15,6 +14,7 @@ from counterpoint.training import Method
 class TextLogistic(Nodes, Method):
     """Each node's own features or frozen text vector, with logistic regression: no edges at all.
 
+    >>> from counterpoint.graphs.graph import AttributedGraph
     >>> graph = AttributedGraph.of([[0], [1]], texts=["a b", "c"])
     >>> TextLogistic(base="hashed").fit(graph).embed(graph).shape
     torch.Size([2, 256])

@@ -73,9 +73,13 @@ class Reply:
 
 @dataclass(frozen=True)
 class Failure:
-    """No answer, after all attempts; says why in one line."""
+    """No answer, after all attempts; says why in one line.
+
+    `lasting` when asking again will not help, such as for a conversation that is longer than the model's context.
+    """
 
     why: str
+    lasting: bool = False
 
 
 @runtime_checkable

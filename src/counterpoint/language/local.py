@@ -82,7 +82,8 @@ class Local:
         if max(lengths) + most > longest:
             if len(asked) > 1:
                 return [self._together([one], [text])[0] for one, text in zip(asked, texts, strict=True)]
-            return [Failure(f"{self.name}: {lengths[0]} tokens and {most} to come are more than its {longest}")]
+            why = f"{self.name}: {lengths[0]} tokens and {most} to come are more than its {longest}"
+            return [Failure(why, lasting=True)]
         width = given["input_ids"].shape[1]
         made = self.model.generate(
             **given,

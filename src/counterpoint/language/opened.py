@@ -10,7 +10,6 @@ from counterpoint.language.chat import ChatModel
 from counterpoint.language.endpoint import Endpoint
 from counterpoint.language.local import Local
 
-
 OWN: dict[str, Callable[[], ChatModel]] = {}
 
 

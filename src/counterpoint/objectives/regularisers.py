@@ -83,9 +83,7 @@ def barlow_twins(
     return (1 - own).square().sum() + off_diagonal * _off_diagonal(left, right, n, own)
 
 
-def canonical(
-    view0: Queries, view1: Keys, decorrelation: float = 1e-3, *, epsilon: float = 1e-5
-) -> Float[Tensor, ""]:
+def canonical(view0: Queries, view1: Keys, decorrelation: float = 1e-3, *, epsilon: float = 1e-5) -> Float[Tensor, ""]:
     """Canonical correlation: two standardised views are equal, each with uncorrelated dimensions.
 
     The squared distance of the views, whose dimensions have mean 0 and length 1 over the rows of all ranks, plus

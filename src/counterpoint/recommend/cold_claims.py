@@ -195,5 +195,9 @@ COLD_ITEMS_SIMULATED = Claim(
     judge=new_items,
     seeds=(0, 1, 2, 3, 4),
     budget={"epochs": 20, "batch_size": 32, "dim": 32, "optim": {"lr": 3e-3}},
-    quick={"seeds": (0, 1)},
+    quick={
+        "data": partial(shops, users=300),
+        "seeds": (0, 1, 2, 3),
+        "budget": {"epochs": 8, "batch_size": 16, "dim": 16, "optim": {"lr": 0.01}},
+    },
 )

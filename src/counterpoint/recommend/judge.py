@@ -40,8 +40,8 @@ class Questions:
     def __len__(self) -> int:
         return len(self.user)
 
-    def __getitem__(self, rows: slice) -> "Questions":
-        return Questions(self.user[rows], self.first[rows], self.last[rows], self.targets[rows])
+    def __getitem__(self, rows: Int[np.ndarray, " k"]) -> "Questions":
+        return Questions(self.user[rows], self.first[rows], self.last[rows], [self.targets[row] for row in rows])
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,8 @@ def rank(method: Any, data: Interactions, k: int | None = None) -> Ranked:
         raise UserError(f"{data.source}: nothing can be asked; a user needs an event and another before it")
     k = k or max(data.protocol.cutoffs)
     lists, hits = [], []
-    for part in _blocks(questions, len(method.items)):
+    order = np.argsort(questions.last - questions.first, kind="stable")
+    for part in _blocks(questions, order, len(method.items)):
         given = to_device(histories(data, part.first, part.last, known=True), method.items.counts.device)
         scores = score(method, given)
         if data.protocol.seen == "removed":
@@ -108,8 +109,9 @@ def rank(method: Any, data: Interactions, k: int | None = None) -> Ranked:
         found = top_k(scores, k, tie_order(scores.shape[1]).to(scores.device))[0].cpu().numpy()
         lists.append(np.pad(found, ((0, 0), (0, k - found.shape[1])), constant_values=-1))
         hits.append(_hits(lists[-1], [data.items[events] for events in part.targets]))
-    relevant = np.array([len(np.unique(data.items[events])) for events in questions.targets])
-    return Ranked(questions, np.concatenate(lists), np.concatenate(hits), relevant)
+    relevant = np.array([1 if len(events) == 1 else len(np.unique(data.items[events])) for events in questions.targets])
+    back = np.argsort(order, kind="stable")
+    return Ranked(questions, np.concatenate(lists)[back], np.concatenate(hits)[back], relevant)
 
 
 def score(method: Any, given: Histories) -> Float[Tensor, "n v"]:
@@ -117,8 +119,8 @@ def score(method: Any, given: Histories) -> Float[Tensor, "n v"]:
     empty = given.lengths == 0
     with torch.no_grad():
         if not bool(empty.any()):
-            whole: Tensor = method.scores(given).clone()
-            return whole
+            whole: Tensor = method.scores(given)
+            return whole if whole._base is None else whole.clone()  # a view may be of the method's own counts
         scores: Tensor = method.items.counts.to(torch.float32).log1p().repeat(len(given), 1)
         if not bool(empty.all()):
             scores[~empty] = method.scores(given.rows((~empty).nonzero()[:, 0])).to(scores.dtype)
@@ -174,10 +176,11 @@ def tie_order(m: int) -> Int[Tensor, " m"]:
     return torch.randperm(m, generator=rng("ties", m))
 
 
-def _blocks(questions: Questions, items: int) -> Iterator[Questions]:
+def _blocks(questions: Questions, order: Int[np.ndarray, " q"], items: int) -> Iterator[Questions]:
+    """Histories of like length together, so that little is padded."""
     size = max(16, BLOCK // max(1, items))
     for start in range(0, len(questions), size):
-        yield questions[start : start + size]
+        yield questions[order[start : start + size]]
 
 
 def _among(scores: Float[Tensor, "n v"], candidates: Int[np.ndarray, "n c"]) -> Float[Tensor, "n v"]:

@@ -52,7 +52,9 @@ def stream(folder: Folder) -> Section:
     parts += [details("What it cost, whoever answered", costs, shown=True)] if costs else []
     hits = [event["notes"]["cached"] for event in folder.events if "cached" in (event.get("notes") or {})]
     if hits:
-        parts.append(tag("p", f"{int(hits[-1]):,} of the calls of the last process came from the cache.", class_="note"))
+        parts.append(
+            tag("p", f"{int(hits[-1]):,} of the calls of the last process came from the cache.", class_="note")
+        )
     return Section("stream", "The stream, case by case", join(parts))
 
 

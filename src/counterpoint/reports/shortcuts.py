@@ -70,8 +70,8 @@ def _words(words: Sequence[Mapping[str, Any]]) -> Html:
 
 def _key() -> str:
     return (
-        "Marked are the most important words before the repair; the darker, the more the probability of the class moves "
-        "when the word is hidden. The number behind it says how many points it costs."
+        "Marked are the most important words before the repair; the darker, the more the probability of the class "
+        "moves when the word is hidden. The number behind it says how many points it costs."
     )
 
 

@@ -143,7 +143,7 @@ class Pairs:
         for name in self.positives:
             there = self.numbers[name] >= 0
             known[self.numbers[name][there]] = self.clusters[there]
-        return known[self.numbers[view]]  # a missing text is number -1: the last place, which no text has
+        return np.asarray(known[self.numbers[view]])  # a missing text is number -1: the last place, which no text has
 
     @cached_property
     def repeats(self) -> bool:

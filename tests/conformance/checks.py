@@ -1,6 +1,7 @@
-"""Every method of the catalog is held to the same checks; there is no way out.
+"""What every method of the catalog is held to; there is no way out.
 
-A method enters by its row in the catalog alone; a new kind of data needs a sample in samples.py.
+A method enters by its row in the catalog alone; a new kind of data needs a sample in samples.py. Each wing's
+methods are checked in a file of their own, `test_<wing>.py`, so that wings are checked side by side.
 """
 
 import ast
@@ -27,7 +28,10 @@ from training.toys import CutRun, Interrupted, events
 
 METHODS = sorted(catalog.rows())
 
-pytestmark = pytest.mark.parametrize("name", METHODS)
+
+def of_wing(wing: str) -> pytest.MarkDecorator:
+    """The checks of the methods of one wing."""
+    return pytest.mark.parametrize("name", [name for name in METHODS if catalog.row(name).wing == wing])
 
 
 @cache
