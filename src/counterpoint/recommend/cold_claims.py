@@ -167,7 +167,7 @@ PREDICTIONS = (
 )
 
 COLD_ITEMS = Claim(
-    name="cold-items",
+    name="sasrec-attributes",
     sentence="An item that nobody took yet is found by its attributes: SASRec with an attribute view ranks new items "
     "of Amazon Beauty better than attributes do without learning",
     source="ours (docs/methods/sasrec-attributes.md)",
