@@ -161,7 +161,7 @@ class PyGCLGrace(nn.Module):
 
 def grace_epoch(data: AttributedGraph, repeats: int = 3) -> dict[str, Any]:
     """One step over all of Cora's nodes."""
-    theirs, epoch = _pygcl_run(data)
+    _, epoch = _pygcl_run(data)
     method = GRACE(batch_size=4096)
     method.prepare(method.measure(data))
     optimizer = method.options.optim.build(list(method.named_parameters()))
@@ -172,7 +172,6 @@ def grace_epoch(data: AttributedGraph, repeats: int = 3) -> dict[str, Any]:
         method.losses(batch, Clock(0, "fit", 0, 0, 1))["contrast"].backward()
         optimizer.step()
 
-    del theirs
     seconds = interleave({"pygcl": epoch, "ours": ours}, repeats)
     ratio = seconds["pygcl"] / seconds["ours"]
     return {"what": "GRACE epoch on Cora: PyGCL's contrast and model / ours", "ratio": ratio, "goal": ">= 3",
@@ -204,9 +203,9 @@ def large(nodes: int = 1_000_000, edges: int = 10_000_000, steps: int = 5) -> di
     command = [sys.executable, __file__, "--peak", str(nodes), str(edges), str(steps)]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
     before, after, seconds = map(float, said.split())
-    what = f"GRACE, {nodes:,} nodes and {edges:,} edges: memory of {steps} steps beyond the graph itself"
-    return {"what": what, "mib": after - before, "goal": "<= 2000", "met": after - before <= 2000,
-            "graph_mib": before, "seconds_a_step": seconds}  # fmt: skip
+    what = f"GRACE, {nodes:,} nodes and {edges:,} edges: peak memory of the graph and {steps} steps"
+    return {"what": what, "mib": after, "goal": "<= 4000", "met": after <= 4000,
+            "graph_alone_mib": before, "seconds_a_step": seconds}  # fmt: skip
 
 
 def print_peak(nodes: int, edges: int, steps: int) -> None:
@@ -246,21 +245,41 @@ def quality(data: AttributedGraph, seeds: int = 3) -> list[dict[str, Any]]:
     rows = []
     whole = AttributedGraph.of(data.edges, data.features, columns={"label": data.node_columns["label"]})
     drawn = [whole.split(SHARES, seed)["test"] for seed in range(SPLITS)]
+    parts = data.split({"train": 0.6, "validation": 0.2, "test": 0.2})
+    peer = 100 * node_classes(Vectors(data), parts["test"]).value("accuracy")
     for name, (published, why) in PUBLISHED.items():
         learned = catalog.row(name).status != "baseline" or name == "gcn"
         public, random = [], []
         for seed in range(seeds if learned else 1):
-            parts = data.split({"train": 0.6, "validation": 0.2, "test": 0.2})
             method = catalog.row(name).load()().fit(parts["train"], trainer=Trainer(seed, progress=False))
             public.append(100 * node_classes(method, parts["test"]).value("accuracy"))
             if seed == 0:
                 random = [100 * node_classes(_for_split(name, method, whole, k), part).value("accuracy")
                           for k, part in enumerate(drawn)]  # fmt: skip
+        why += f"; PyGCL's own model reaches {peer:.1f} on the public split" if name == "grace" else ""
         rows.append(
             {"method": name, "public": _said(public), "random": _said(random), "published": published, "why": why}
         )
         print(rows[-1], flush=True)
     return rows
+
+
+class Vectors:
+    """What PyGCL's model makes of nodes, after as many epochs as ours."""
+
+    def __init__(self, data: AttributedGraph) -> None:
+        network, epoch = _pygcl_run(data)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            for _ in range(GRACE().options.epochs):
+                epoch()
+        pairs = torch.from_numpy(data.edges)
+        with torch.no_grad():
+            self.made = network(dense(prepared(data, "static")[0]), torch.cat([pairs, pairs.flip(0)], dim=1))
+
+    def embed(self, data: AttributedGraph) -> Tensor:
+        """The vectors of the rows."""
+        return self.made[torch.from_numpy(data.focus)]
 
 
 def _for_split(name: str, method: Any, whole: AttributedGraph, split: int) -> Any:

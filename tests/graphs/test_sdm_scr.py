@@ -32,7 +32,7 @@ def ready(**options: Any) -> tuple[SDMSCR, Any, dict[str, Tensor], dict[str, Ten
     method.prepare(method.measure(graph))
     method.double()
     batch = method.batch(graph, torch.arange(15), rng(0))
-    batch.context["features"] = batch.context["features"].double()
+    batch.context |= {k: v.double() for k, v in batch.context.items() if isinstance(v, Tensor)}
     matrix = batch.context["structure"].matrix()
     parts = dict(zip(("raw", "signal", "noise"), batch.context["features"].chunk(3, dim=1), strict=True))
     alone = options.get("noise_branch") == "alone"

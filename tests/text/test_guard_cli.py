@@ -140,7 +140,7 @@ def test_the_page_shows_the_words_in_their_texts(browser: Any, run: Path, width:
     marks = texts[0].find_elements("css selector", "p.leaned:nth-of-type(2) mark")
     one = found["examples"][0]
     assert [mark.get_attribute("textContent") for mark in marks] == [
-        f"{one['text'][a:b]}{100 * drop:.0f}" for a, b, drop in one["before"]["marks"]
+        f"{one['text'][a:b]}{round(100 * drop)}" for a, b, drop in one["before"]["marks"]
     ]
     strongest = max(marks, key=lambda mark: float(mark.get_attribute("style").split(":")[1].rstrip("; ")))
     assert strongest.value_of_css_property("background-color") != "rgba(0, 0, 0, 0)"

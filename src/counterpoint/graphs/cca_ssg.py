@@ -13,7 +13,7 @@ from counterpoint.graphs.structure import Structure
 from counterpoint.objectives import canonical
 from counterpoint.training import Batch, Clock, Method
 
-EPSILON = 1e-12
+EPSILON = 1e-9
 """Added to the variances."""
 
 

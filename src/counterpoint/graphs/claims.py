@@ -121,7 +121,7 @@ SDM_SCR = Claim(
         *({"homophily": 0.8, "wrong": p > 0, "p": p} for p in (0.0, 0.1, 0.2, 0.3, 0.4)),
         CONTROL,
     ),
-    budget={"epochs": 100, "dim": 64},
+    budget={"epochs": 200, "dim": 64},
     cut="600 nodes; bags of words in the place of a language model's vectors",
     quick={
         "data": simulated_quick,
@@ -145,7 +145,7 @@ SDM_SCR_CORA = replace(
     data=on_cora,
     seeds=(0, 1, 2),
     settings=(*({"edges": "own", "wrong": p > 0, "p": p} for p in (0.0, 0.2, 0.4)), CORA_CONTROL),
-    budget={"epochs": 80, "dim": 128, "batch_size": 512},
+    budget={"epochs": 200, "dim": 128, "batch_size": 512},
     cut="2,277 papers; WordLlama's vectors; 512 nodes compared a step; a tenth of the labels",
     quick={
         "seeds": (0,),

@@ -15,7 +15,7 @@ from counterpoint.graphs.heads import LogisticHead
 from counterpoint.graphs.inputs import cast, prepared, rows_of, width_of
 from counterpoint.graphs.judge import assess, nodes_or_edges, pair_scores
 from counterpoint.graphs.structure import Structure, neighbourhood
-from counterpoint.objectives import Embeddings, Ids
+from counterpoint.objectives import Ids
 from counterpoint.training import Batch, Clock, MethodConfig, Optim, Phase, Predictions, SGDConfig
 from counterpoint.training.sparse import Sparse
 
@@ -179,6 +179,6 @@ class LearnedNodes(Nodes):
         """What else a step needs of a graph; found once for the whole one."""
         return {}
 
-    def _side(self, vectors: Float[Tensor, "n d"], batch: Batch) -> Embeddings:
-        """The vectors of the compared nodes with their ids."""
-        return Embeddings(vectors[batch.views["place"]], batch.ids)
+    def _carried(self, features: Tensor | Sparse, structure: Structure) -> dict[str, Any]:
+        """A X of dense features, for methods that alter neither; sparse ones are multiplied quicker as they are."""
+        return {"carried": structure.matrix() @ features} if isinstance(features, Tensor) else {}

@@ -16,6 +16,7 @@ from counterpoint.graphs.graph import AttributedGraph
 from counterpoint.graphs.structure import Structure
 from counterpoint.objectives import RowLoss
 from counterpoint.training import Batch, Clock, Method, Optim, Phase, Predictions
+from counterpoint.training.sparse import Sparse
 
 
 class SupervisedGCN(LearnedNodes, Method):
@@ -73,14 +74,16 @@ class SupervisedGCN(LearnedNodes, Method):
 
     def losses(self, batch: Batch, clock: Clock) -> dict[str, Float[Tensor, ""]]:
         """Cross-entropy of the labelled nodes."""
-        logits = self._logits(batch.context["features"], batch.context["structure"])[batch.views["place"]]
+        structure = batch.context["structure"]
+        given = batch.context.get("carried", batch.context["features"])
+        hidden = self.encoder(given, structure.matrix(), propagated="carried" in batch.context)
+        logits = self.classes(hidden, structure.matrix())[batch.views["place"]]
         label = batch.views["label"]
         value = cross_entropy(logits, label.clamp(min=0), reduction="none")
         return {"classes": RowLoss(value, label >= 0).mean()}
 
-    def _logits(self, features: Any, structure: Structure) -> Float[Tensor, "n c"]:
-        found: Tensor = self.classes(self._vectors(features, structure), structure.matrix())
-        return found
+    def _given(self, features: Tensor | Sparse, structure: Structure) -> dict[str, Any]:
+        return self._carried(features, structure)
 
     def _vectors(self, features: Any, structure: Structure) -> Float[Tensor, "n d"]:
         found: Tensor = self.encoder(features, structure.matrix())

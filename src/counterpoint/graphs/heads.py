@@ -50,12 +50,13 @@ class LogisticHead(nn.Module):
         weight = x.new_zeros(x.shape[1], wanted.shape[1])
         for _ in range(ROUNDS):
             chance = (x @ weight).softmax(dim=1)
-            slope = x.T @ (chance - wanted) / len(x) + ridge * weight
+            slope = _centred(x.T @ (chance - wanted) / len(x) + ridge * weight)
 
             def bent(step: Tensor, chance: Tensor = chance) -> Tensor:
                 """The Hessian times a step."""
                 moved = chance * (x @ step)
-                return x.T @ (moved - chance * moved.sum(dim=1, keepdim=True)) / len(x) + ridge * step
+                turned = x.T @ (moved - chance * moved.sum(dim=1, keepdim=True)) / len(x) + ridge * step
+                return _centred(turned)
 
             step = _solved(bent, slope)
             most = loss(weight) * (1 + 1e-10)  # close to the end, a loss is only known up to rounding
@@ -68,11 +69,16 @@ class LogisticHead(nn.Module):
         self.bias.copy_(weight[-1])
 
 
+def _centred(weight: Tensor) -> Tensor:
+    """Without what all classes share, which changes no probability and would drift."""
+    return weight - weight.mean(dim=1, keepdim=True)
+
+
 def _solved(matrix: Callable[[Tensor], Tensor], wanted: Tensor) -> Tensor:
     """x with A x = b for a positive A, by conjugate gradients."""
     found, left = torch.zeros_like(wanted), wanted.clone()
     way, size = left.clone(), left.square().sum()
-    least = size * 1e-24
+    least = size * 1e-20
     for _ in range(2 * wanted.numel()):
         if size <= least or size == 0:
             break

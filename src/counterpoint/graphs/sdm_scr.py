@@ -151,7 +151,11 @@ class SDMSCR(LearnedNodes, Method):
         """Contrast, consistency, orthogonality, reconstruction."""
         options, structure, place = self.options, batch.context["structure"], batch.views["place"]
         matrix, given = structure.matrix(), self._parts(batch.context["features"])
-        hidden = {name: self.encoder(x, self._along(name, matrix)) for name, x in given.items()}
+        carried = self._parts(batch.context["carried"])
+        hidden = {
+            name: self.encoder(x, None) if self._along(name, matrix) is None else self.encoder(x_carried, matrix, True)
+            for (name, x), x_carried in zip(given.items(), carried.values(), strict=True)
+        }
         if not self._splits:
             masked, altered = view(given["raw"], structure, ALTERED, ALTERED, clock.shared_rng("altered"))
             hidden["signal"] = self.encoder(masked, altered)
@@ -168,6 +172,9 @@ class SDMSCR(LearnedNodes, Method):
             error = (made - given["raw"][place]).square().mean(dim=1)
             terms["reconstruction"] = options.reconstruction * mean_over_ranks(error)
         return terms
+
+    def _given(self, features: Tensor | Sparse, structure: Structure) -> dict[str, Any]:
+        return self._carried(features, structure)
 
     def _along(self, name: str, matrix: Any) -> Any:
         """What a view's vectors go along."""

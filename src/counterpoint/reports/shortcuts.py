@@ -25,7 +25,7 @@ def shortcuts(folder: Folder) -> Section:
         _calibration(found),
         tag("h3", "Words it leaned on"),
         _words(found["words"]),
-        tag("h3", "Texts that changed most"),
+        tag("h3", "Texts that changed most" if found["alpha"] else "Texts that lean on one word most"),
         tag("p", _key(), class_="note"),
         *(_example(one) for one in found["examples"]),
     ]
@@ -97,7 +97,7 @@ def marked(text: str, marks: Sequence[Sequence[Any]]) -> Html:
     for start, end, drop in sorted(marks, key=list):
         if start < at or end > len(text):
             continue
-        word = tag("mark", text[start:end], tag("sub", f"{100 * drop:.0f}"), style=f"--heat:{min(abs(drop), 1.0):.3f}")
+        word = tag("mark", text[start:end], tag("sub", round(100 * drop)), style=f"--heat:{min(abs(drop), 1.0):.3f}")
         pieces += [text[at:start], word]
         at = end
     return join([*pieces, text[at:]])

@@ -40,9 +40,10 @@ WRITERS: Mapping[str, str] = {
 def export(run: Path, to: str, folder: Path) -> dict[str, Any]:
     """Write the method of a run folder to a new folder, with a model card; returns what was written.
 
-    `to` is "safetensors" (weights and facts as JSON), "onnx" (checked in onnxruntime) "sentence-transformers"
-    (methods for text; checked in that library) or "transformers" (classifiers of texts; checked in that library). Raises `UserError` when the method has no such form, when the folder
-    is not empty, and when the exported vectors are further than 1e-5 from the run's own.
+    `to` is "safetensors" (weights and facts as JSON), "onnx" (checked in onnxruntime), "sentence-transformers"
+    (methods for text; checked in that library) or "transformers" (classifiers of texts; checked in that library).
+    Raises `UserError` when the method has no such form, when the folder is not empty, and when the exported vectors
+    are further than 1e-5 from the run's own.
     """
     if to not in WRITERS:
         raise UserError(f'cannot export to "{to}"; {nearest(to, WRITERS)}')

@@ -28,8 +28,9 @@ def write(method: Method, folder: Path) -> Written:
     classifier: Any = getattr(method, "classifier", None)
     if not isinstance(classifier, SequenceClassifier):
         raise UserError(f"{method.name} is no classifier of texts; only such methods go to transformers")
-    if hasattr(method, "alpha"):
-        strengthen(classifier.network, method.alpha)
+    alpha: Any = getattr(method, "alpha", None)
+    if alpha is not None:
+        strengthen(classifier.network, alpha)
     write_classifier(folder, merged(classifier))
     return Written(USE, _difference(classifier, folder))
 

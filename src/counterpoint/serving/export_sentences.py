@@ -26,7 +26,8 @@ def write(method: Method, folder: Path) -> Written:
     if encoder is None:
         raise UserError(f"{method.name} does not take texts; only methods of texts go to sentence-transformers")
     library = need("sentence_transformers", "export")
-    with tempfile.TemporaryDirectory() as plain, quiet_transformers(), seeded(0, "export"):  # a pooler, never used, starts random
+    # seeded: a pooler, never used, starts at random
+    with tempfile.TemporaryDirectory() as plain, quiet_transformers(), seeded(0, "export"):
         _write_transformer(encoder, Path(plain))
         _sentence_transformer(library, encoder, plain).save(str(folder), create_model_card=False)
         read = library.SentenceTransformer(str(folder), device="cpu")

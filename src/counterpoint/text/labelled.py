@@ -221,7 +221,7 @@ class LabelledTexts:
 def _column(values: Column) -> Shaped[np.ndarray, " n"]:
     """A column of numbers, or of objects where there are texts or gaps."""
     made = np.empty(len(values), dtype=object)
-    made[:] = list(values)
+    made[:] = values.tolist() if isinstance(values, np.ndarray) else list(values)
     found = np.asarray(values)
     return found if found.dtype.kind in "iufb" and found.shape == made.shape else made
 

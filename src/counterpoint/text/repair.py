@@ -155,8 +155,9 @@ def _words(data: LabelledTexts, marks: dict[str, Marks]) -> list[dict[str, Any]]
 def _examples(
     data: LabelledTexts, found: dict[str, Any], marks: dict[str, Marks], classes: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """The texts whose largest dependence on one word fell most, or rose."""
-    gap = (found["before"][1].most - found["after"][1].most).abs()
+    """The texts whose largest dependence on one word fell most, or rose; where nothing changed, depends most."""
+    before, after = (found[name][1].most for name, _ in PARTS)
+    gap = (before - after).abs() if bool((before != after).any()) else before
     shown = []
     for row in torch.argsort(gap, descending=True, stable=True)[:SHOWN].tolist():
         text = data.text.values[row]
