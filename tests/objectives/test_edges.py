@@ -61,6 +61,7 @@ CALLS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "AlignmentLoss": lambda a, b, y: losses.AlignmentLoss()(a, b),
     "UniformityLoss": lambda a, b, y: losses.UniformityLoss()(torch.cat([a, b])),
     "BarlowTwinsLoss": lambda a, b, y: losses.BarlowTwinsLoss()(a, b),
+    "CanonicalLoss": lambda a, b, y: losses.CanonicalLoss()(a, b),
     "VICRegLoss": lambda a, b, y: losses.VICRegLoss()(a, b),
     "CosineLoss": lambda a, b, y: losses.CosineLoss()(a, b) + losses.CosineLoss()(b, a),
     "OrthogonalityLoss": lambda a, b, y: losses.OrthogonalityLoss()(a, b),

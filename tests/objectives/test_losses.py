@@ -61,6 +61,7 @@ CALLS: dict[str, tuple[dict[str, Any], tuple[Any, ...], dict[str, Any]]] = {
     "AlignmentLoss": ({"power": 1.5}, two(), {}),
     "UniformityLoss": ({"t": 3.0}, (vectors(0),), {}),
     "BarlowTwinsLoss": ({"off_diagonal": 0.1}, two(), {}),
+    "CanonicalLoss": ({"decorrelation": 0.1}, two(), {}),
     "VICRegLoss": ({"covariance": 2.0}, two(), {}),
     "CosineLoss": ({}, two(), {}),
     "LinearContrastLoss": ({}, two(), {}),
@@ -69,9 +70,14 @@ CALLS: dict[str, tuple[dict[str, Any], tuple[Any, ...], dict[str, Any]]] = {
     "SwAVLoss": ({"temperature": 0.3, "dim": D, "prototypes": 4}, two(), {}),
 }
 # these do not normalise by default
-AS_THEY_ARE = {"SoftmaxOverLoss", "BarlowTwinsLoss", "VICRegLoss", "CosineLoss", "OrthogonalityLoss"} | {
-    "SpectralContrastLoss"
-}
+AS_THEY_ARE = {
+    "SoftmaxOverLoss",
+    "BarlowTwinsLoss",
+    "CanonicalLoss",
+    "VICRegLoss",
+    "CosineLoss",
+    "OrthogonalityLoss",
+} | {"SpectralContrastLoss"}
 
 
 def unit(value: Any) -> Any:

@@ -115,7 +115,10 @@ def test_filters_and_the_table(capsys: pytest.CaptureFixture[str]) -> None:
             ["index", "vectors.parquet", "--view", "lab", "-o", "x"],
             'has no vectors "lab" with ids; did you mean "labs"',
         ),
-        (["recommend", "run", "--user", "ann"], "clip cannot recommend; methods that can: sasrec, popularity"),
+        (
+            ["recommend", "run", "--user", "ann"],
+            "clip cannot recommend; methods that can: sasrec, sasrec-attributes",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:

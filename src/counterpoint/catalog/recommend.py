@@ -88,7 +88,7 @@ ROWS = (
     _recommender(
         "crgcn",
         "crgcn:CRGCN",
-        paper="arXiv 2604.14581, a baseline",
+        paper="arXiv 2604.14581",
         summary="a cascade of graphs of who took what, one per behaviour",
         status="reconstruction",
     ),

@@ -37,6 +37,7 @@ from counterpoint.objectives.linear import linear_contrast as linear_contrast
 from counterpoint.objectives.linear import spectral_contrast as spectral_contrast
 from counterpoint.objectives.losses import AlignmentLoss as AlignmentLoss
 from counterpoint.objectives.losses import BarlowTwinsLoss as BarlowTwinsLoss
+from counterpoint.objectives.losses import CanonicalLoss as CanonicalLoss
 from counterpoint.objectives.losses import CLIPLoss as CLIPLoss
 from counterpoint.objectives.losses import ContrastiveMarginLoss as ContrastiveMarginLoss
 from counterpoint.objectives.losses import CosineLoss as CosineLoss

@@ -24,7 +24,15 @@ from torch import Tensor, nn
 from counterpoint.objectives.infonce import clip, info_nce, moco, multiple_negatives, nt_xent, sup_con
 from counterpoint.objectives.linear import linear_contrast, spectral_contrast
 from counterpoint.objectives.mining import contrastive_margin, multi_similarity, triplet
-from counterpoint.objectives.regularisers import alignment, barlow_twins, cosine, orthogonality, uniformity, vicreg
+from counterpoint.objectives.regularisers import (
+    alignment,
+    barlow_twins,
+    canonical,
+    cosine,
+    orthogonality,
+    uniformity,
+    vicreg,
+)
 from counterpoint.objectives.relation import Embeddings, RowLoss
 from counterpoint.objectives.sigmoid import siglip
 from counterpoint.objectives.softmax import soft_nce, softmax_over
@@ -299,6 +307,15 @@ class BarlowTwinsLoss(Loss, of=barlow_twins, normalise=False):
 
     >>> view = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
     >>> BarlowTwinsLoss(epsilon=0.0)(view, -view)
+    tensor(8.)
+    """
+
+
+class CanonicalLoss(Loss, of=canonical, normalise=False):
+    """`canonical`: which standardises each dimension itself.
+
+    >>> view = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+    >>> CanonicalLoss(epsilon=0.0)(view, -view)
     tensor(8.)
     """
 

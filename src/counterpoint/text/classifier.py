@@ -180,6 +180,7 @@ class TextClassifier(Method):
             self.start.restore_(self.classifier.network)
             self.note(errors=float(self.errors.wrong.sum()))
 
+    @torch.no_grad()
     def solve(self, batch: Any, clock: Clock) -> None:
         """Put a new last layer in the place of the old, solved on the held-out rows (dfr)."""
         layer = self.classifier.last_layer
