@@ -8,6 +8,7 @@ import logging
 import sys
 import types
 import warnings
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,8 @@ class Peer:
         dataset = create_dataset(self.config)
         self.train, self.validation, self.test = data_preparation(self.config, dataset)
         self.model = get_model(model)(self.config, self.train._dataset)
-        self.trainer = get_trainer(self.config["MODEL_TYPE"], model)(self.config, self.model)
+        with chdir(folder):  # its trainer writes a log where it stands
+            self.trainer = get_trainer(self.config["MODEL_TYPE"], model)(self.config, self.model)
         self.trainer.eval_collector.data_collect(self.train)
         self.epochs = 0
 
