@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from counterpoint.console import AsJson, Quiet, RunFolder, cell, lively, names, print_json, print_table, remark
+from counterpoint.console import AsJson, Quiet, RunFolder, brief, cell, lively, names, print_json, print_table, remark
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -64,7 +64,13 @@ def search(
         return
     columns = found[0]["found"][0]["metadata"] if found and found[0]["found"] else {}
     lines = [
-        [cell(asked["query"]), str(place), cell(hit["id"]), f"{hit['score']:.4f}", *map(cell, hit["metadata"].values())]
+        [
+            cell(asked["query"]),
+            str(place),
+            cell(hit["id"]),
+            f"{hit['score']:.4f}",
+            *map(brief, hit["metadata"].values()),
+        ]
         for asked in found
         for place, hit in enumerate(asked["found"], start=1)
     ]

@@ -31,6 +31,16 @@ def cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
 
 
+def brief(value: Any, most: int = 80) -> str:
+    """A cell that a line has room for; programs get all of it with --json.
+
+    >>> brief("a long text", 7)
+    'a lo...'
+    """
+    text = " ".join(cell(value).split())
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
 def names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 

@@ -50,10 +50,11 @@ def deployments_quick(seed: int, **setting: Any) -> tuple[Shift, LabelledTexts, 
 
 
 def _drawn(data: LabelledTexts, rows: int, rng: np.random.Generator) -> LabelledTexts:
-    """So many rows, as many of each class."""
+    """So many rows at most, as many of each class."""
     kind = np.asarray(data.columns["label"])
-    parts = [rng.permutation(np.flatnonzero(kind == one))[: rows // 2] for one in (0, 1)]
-    return replace(data.rows(np.stack(parts, axis=1).ravel()), ids=np.arange(2 * len(parts[0])))
+    classes = int(kind.max()) + 1
+    parts = [rng.permutation(np.flatnonzero(kind == one))[: rows // classes] for one in range(classes)]
+    return replace(data.rows(np.stack(parts, axis=1).ravel()), ids=np.arange(classes * len(parts[0])))
 
 
 def repaired(method: Any, data: LabelledTexts) -> Outcome:
@@ -122,7 +123,7 @@ GUARDRAIL = Claim(
     predictions=(
         Better("accuracy", "guardrail", than="ERM", where=SHIFTED),
         Better("wga", "guardrail", than="ERM", where=SHIFTED),
-        Better("mstps", "ERM", than="guardrail", where=SHIFTED),
+        Better("mstps", "ERM", than="guardrail", margin=0.01, where=SHIFTED),
         Equivalent("accuracy", "guardrail", than="ERM", within=0.02, where=SAME),
         Better("accuracy", "guardrail", than="random masks", where=SHIFTED),
         Better("wga", "guardrail", than="random masks", where=SHIFTED, required=False),
@@ -131,8 +132,9 @@ GUARDRAIL = Claim(
             for strength in (0.8, 0.6)
         ),
         *(
-            Better("accuracy", "guardrail", than="ERM", where={**SHIFTED, "data": data}, required=False)
+            Better(measure, "guardrail", than="ERM", where={**SHIFTED, "data": data}, required=False)
             for data in ("sst2", "tweets")
+            for measure in ("accuracy", "wga")
         ),
         *(
             Better("accuracy", "guardrail", than=other, where=SHIFTED, required=False)
@@ -144,16 +146,17 @@ GUARDRAIL = Claim(
     measures=MEASURES,
     seeds=(0, 1, 2),
     settings=SETTINGS,
-    cut="MiniLM for BERT-base; two classes; 1,920 training and 400 deployed texts of at most 40 tokens; the dependence "
-    "on single words in 100 of them",
+    cut="MiniLM for BERT-base; two classes (SST-2, where the shortcut says the class without exception at strength 1) "
+    "and three (tweets); 1,920 training and 400 deployed texts of at most 40 tokens; the dependence on single words in "
+    "100 of them",
     quick={
         "data": deployments_quick,
         "seeds": (0,),
-        "settings": tuple({"data": "sst2", **where} for where in (SHIFTED, SAME)),
+        "settings": tuple({"data": "tweets", **where} for where in (SHIFTED, SAME)),
         "predictions": (
             Better("accuracy", "guardrail", than="ERM", where=SHIFTED),
             Better("wga", "guardrail", than="ERM", where=SHIFTED),
-            Better("mstps", "ERM", than="guardrail", where=SHIFTED),
+            Better("mstps", "ERM", than="guardrail", margin=0.01, where=SHIFTED),
             Equivalent("accuracy", "guardrail", than="ERM", within=0.05, where=SAME),
             Better("accuracy", "guardrail", than="random masks", where=SHIFTED, required=False),
         ),

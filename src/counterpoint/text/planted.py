@@ -1,7 +1,7 @@
 """Real texts with a planted shortcut: SST-2 and Davidson's tweets, read from the folder that COUNTERPOINT_DATA names.
 
-Sources: Socher et al. 2013 (sentences of films' reviews, two classes); Davidson et al. 2017 (tweets; hate speech and
-offensive language against neither). They are not part of the package.
+Sources: Socher et al. 2013 (sentences of films' reviews, two classes); Davidson et al. 2017 (tweets; hate speech,
+offensive language, neither). They are not part of the package.
 """
 
 import os
@@ -28,7 +28,7 @@ SENTENCE = re.compile(r"(?<=[.!?])\s+")
 
 
 def texts(which: Which, part: Literal["train", "test"]) -> LabelledTexts:
-    """Labelled texts of two classes, 0 and 1, equally many of each, in an order that is drawn once.
+    """Labelled texts, classes from 0, equally many of each, in an order that is drawn once.
 
     Of the tweets every fifth is for testing. Raises `UserError` when the files are not here.
     """
@@ -43,8 +43,9 @@ def _texts(which: str, part: str) -> LabelledTexts:
     path = Path(folder) / FILES[which]
     found, labels = _sst2(path / f"{part}.tsv") if which == "sst2" else _tweets(path, part)
     order = np.random.Generator(np.random.PCG64(0)).permutation(len(found))
-    number = min(sum(labels), len(labels) - sum(labels))
-    taken = [order[[labels[row] == kind for row in order]][:number] for kind in (0, 1)]
+    kinds = np.array(labels)[order]
+    number = int(np.bincount(kinds).min())
+    taken = [order[kinds == kind][:number] for kind in range(int(kinds.max()) + 1)]
     rows = np.stack(taken, axis=1).ravel()
     return LabelledTexts.of([found[row] for row in rows], {"label": [labels[row] for row in rows]}, f"{which} {part}")
 
@@ -59,7 +60,7 @@ def _tweets(path: Path, part: str) -> tuple[list[str], list[int]]:
     table = pyarrow.csv.read_csv(path, parse_options=parse)
     rows = [row for row in range(len(table)) if (row % 5 == 4) == (part == "test")]
     some = table.take(rows)
-    return some["tweet"].to_pylist(), [int(kind != 2) for kind in some["class"].to_pylist()]
+    return some["tweet"].to_pylist(), [int(kind) for kind in some["class"].to_pylist()]
 
 
 def plant(data: LabelledTexts, strength: float, rng: np.random.Generator, reverse: bool = False) -> LabelledTexts:
