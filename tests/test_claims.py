@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from counterpoint import catalog
 from counterpoint.claims import board, result_path
 from counterpoint.claims import verify as verify_with
+from counterpoint.claims.units import load_claim
 from counterpoint.errors import UserError
 from counterpoint.evaluation import Verdict
 
@@ -166,6 +168,7 @@ def test_quick_has_its_own_result(tmp_path: Path, log: Path) -> None:
         ("evaluation.fake_claims:HERE", "is not a counterpoint.evaluation.Claim"),
         ("ridge-cca", "ridge-cca has no claim to verify; these have one:"),
         ("gated-symle", 'did you mean "gated-symile"'),
+        ("table-digts", 'did you mean "table-digits"'),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, log: Path, claim: str, said: str) -> None:
@@ -215,3 +218,8 @@ def test_a_file_that_is_no_result_is_named(tmp_path: Path, text: str) -> None:
 
 def test_an_empty_board_has_its_introduction(tmp_path: Path) -> None:
     assert board(tmp_path).startswith("# Claims")
+
+
+@pytest.mark.parametrize("name", catalog.further_claims())
+def test_a_further_claim_is_found_by_its_own_name(name: str) -> None:
+    assert load_claim(name).name == name

@@ -217,7 +217,7 @@ def retrieve(
 
 @app.command()
 def verify(
-    method: Annotated[str, typer.Argument(metavar="METHOD", help="A method with a claim.")],
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="A method with claims, or one claim by its name.")],
     quick: Annotated[bool, typer.Option("--quick", help="The claim's short form.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Arms fitted at once.")] = 2,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where finished arms and the result go.")] = None,

@@ -197,15 +197,16 @@ def retrieve(
 def verify(
     method: str, quick: bool = False, workers: int = 2, out: Path | None = None, progress: bool = False
 ) -> list[dict[str, Any]]:
-    """Run the claims of a method and return the content of their result files; `out` defaults to runs/claims.
+    """Run the claims of a method, or the one of that name, and return what their result files say.
 
-    The quick form is that of the first claim alone.
+    `out` defaults to runs/claims. The quick form is that of the first claim alone.
     """
     from counterpoint import claims
     from counterpoint.claims.units import load_claim
 
     folder = out or Path("runs/claims")
-    further = () if quick or ":" in method else catalog.row(method).further_claims
+    one = quick or ":" in method or method not in catalog.rows()
+    further = () if one else catalog.row(method).further_claims
     results = []
     for target in (method, *further):
         path = claims.result_path(folder, load_claim(target).name, quick)

@@ -5,6 +5,7 @@ in a module that does not import torch.
 """
 
 import json
+from collections.abc import Iterable
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -35,15 +36,25 @@ def rows() -> dict[str, Row]:
     return found
 
 
-def row(name: str) -> Row:
-    """The row of one method; raises `UserError` with the nearest name when there is none."""
+def row(name: str, also: Iterable[str] = ()) -> Row:
+    """The row of one method; raises `UserError` with the nearest name, or one of `also`, when there is none."""
     for own in OWN:
         if own.name == name:
             return own
     known = rows()
     if name not in known:
-        raise UserError(f'unknown method "{name}"; {nearest(name, known)}')
+        raise UserError(f'unknown method "{name}"; {nearest(name, [*known, *also])}')
     return known[name]
+
+
+def further_claims() -> dict[str, str]:
+    """What methods claim beyond their first claim, by name; a claim is called what its constant is, in small letters.
+
+    >>> further_claims()["symile-eight"]
+    'counterpoint.multimodal.symile_claims:SYMILE_EIGHT'
+    """
+    stated = [claim for row in rows().values() for claim in row.further_claims]
+    return {claim.rpartition(":")[2].lower().replace("_", "-"): claim for claim in stated}
 
 
 def name_of(method: type) -> str:

@@ -16,7 +16,7 @@ WORDS = {
 }
 INTRODUCTION = """# Claims
 
-What the papers say, run here: `counterpoint verify METHOD` runs a claim again. Numbers are means over seeds
+What the papers say, run here: `counterpoint verify NAME` runs a claim again. Numbers are means over seeds
 with the 95 % interval of a paired bootstrap over seeds and test rows. A prediction holds when its whole
 interval is on the predicted side, fails when it is on the other side, and is inconclusive otherwise. This
 page is generated from the result files; a result stays, whatever it is.

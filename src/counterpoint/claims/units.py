@@ -126,11 +126,15 @@ def method_class(arm: Arm) -> Any:
 
 
 def load_claim(target: str) -> Claim:
-    """The claim of a method of the catalog, or of "module:NAME"; raises `UserError` when there is none."""
-    place = target if ":" in target else catalog.row(target).claim
+    """The claim of a method of the catalog, a further claim by its own name, or "module:NAME".
+
+    Raises `UserError` when there is none.
+    """
+    further = catalog.further_claims()
+    place = target if ":" in target else further.get(target) or catalog.row(target, also=further).claim
     if place is None:
-        with_claims = ", ".join(sorted(row.name for row in catalog.rows().values() if row.claim))
-        raise UserError(f"{target} has no claim to verify; these have one: {with_claims}")
+        with_claims = sorted({*further, *(row.name for row in catalog.rows().values() if row.claim)})
+        raise UserError(f"{target} has no claim to verify; these have one: {', '.join(with_claims)}")
     claim = catalog.resolve(place)
     if not isinstance(claim, Claim):
         raise UserError(f"{place} is not a counterpoint.evaluation.Claim")
