@@ -19,7 +19,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist load
 .PHONY: demo test test-all lint format bench conformance claims docs
 
 demo: $(READY)
-	$(BIN)/python -m counterpoint.multimodal.digits $(DATA)
+	$(BIN)/python -m counterpoint.multimodal.recipes.digits $(DATA)
 	rm -rf $(RUN)
 	OMP_NUM_THREADS=1 $(BIN)/counterpoint fit $(FIT) --out $(RUN)
 	@echo "Open $(CURDIR)/$(RUN)/report.html in a browser."

@@ -5,8 +5,8 @@ import time
 import torch
 from harness import peak_mib, write
 
-from counterpoint.multimodal.hcl_linear import HCLLinear
-from counterpoint.multimodal.simulate_hcl import block_errors, hcl
+from counterpoint.multimodal.hcl.linear import HCLLinear
+from counterpoint.multimodal.simulate.hcl import block_errors, hcl
 from counterpoint.training import Trainer
 
 ROWS, WIDTHS, RANK, NOISE = 50_000, (100, 500, 800), 10, 1.0

@@ -3,7 +3,7 @@
 import torch
 from harness import interleave, write
 
-from counterpoint.multimodal.simulate_tokens import polarity
+from counterpoint.multimodal.simulate.tokens import polarity
 from counterpoint.multimodal.urmf import URMF
 from counterpoint.training import Clock, rng
 

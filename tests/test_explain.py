@@ -66,7 +66,7 @@ def test_before_training_the_structures_are_counted(tmp_path: Path, capsys: pyte
 
 def test_a_method_without_structures_is_told_who_has_some(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from counterpoint import read_table
-    from counterpoint.multimodal.mcca import MCCA
+    from counterpoint.multimodal.cca.mcca import MCCA
 
     views = {"labs": "lab_*", "vitals": "vit_*", "ecg": "ecg_*"}
     MCCA(dims=(2,)).fit(read_table(write_rows(tmp_path / "rows.csv"), views=views, id="who")).save(tmp_path / "run")

@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from counterpoint.graphs.grace import GRACE as GRACE
     from counterpoint.graphs.graph import AttributedGraph as AttributedGraph
     from counterpoint.graphs.sdm_scr import SDMSCR as SDMSCR
-    from counterpoint.multimodal.cca import RidgeCCA as RidgeCCA
+    from counterpoint.multimodal.cca.gcca import GCCA as GCCA
+    from counterpoint.multimodal.cca.kcca import KCCA as KCCA
+    from counterpoint.multimodal.cca.mcca import MCCA as MCCA
+    from counterpoint.multimodal.cca.ridge import RidgeCCA as RidgeCCA
     from counterpoint.multimodal.clip import CLIP as CLIP
     from counterpoint.multimodal.gated_symile import GatedSymile as GatedSymile
-    from counterpoint.multimodal.gcca import GCCA as GCCA
     from counterpoint.multimodal.gram import GRAM as GRAM
-    from counterpoint.multimodal.hcl import HCL as HCL
-    from counterpoint.multimodal.hcl_linear import HCLLinear as HCLLinear
-    from counterpoint.multimodal.kcca import KCCA as KCCA
-    from counterpoint.multimodal.mcca import MCCA as MCCA
+    from counterpoint.multimodal.hcl.deep import HCL as HCL
+    from counterpoint.multimodal.hcl.linear import HCLLinear as HCLLinear
     from counterpoint.multimodal.symile import Symile as Symile
     from counterpoint.multimodal.table import Table as Table
     from counterpoint.multimodal.table import View as View
@@ -71,15 +71,15 @@ _HOMES = {
     "counterpoint.graphs.grace": ("GRACE",),
     "counterpoint.graphs.graph": ("AttributedGraph",),
     "counterpoint.graphs.sdm_scr": ("SDMSCR",),
-    "counterpoint.multimodal.cca": ("RidgeCCA",),
+    "counterpoint.multimodal.cca.ridge": ("RidgeCCA",),
     "counterpoint.multimodal.clip": ("CLIP",),
     "counterpoint.multimodal.gated_symile": ("GatedSymile",),
-    "counterpoint.multimodal.gcca": ("GCCA",),
+    "counterpoint.multimodal.cca.gcca": ("GCCA",),
     "counterpoint.multimodal.gram": ("GRAM",),
-    "counterpoint.multimodal.kcca": ("KCCA",),
-    "counterpoint.multimodal.hcl": ("HCL",),
-    "counterpoint.multimodal.hcl_linear": ("HCLLinear",),
-    "counterpoint.multimodal.mcca": ("MCCA",),
+    "counterpoint.multimodal.cca.kcca": ("KCCA",),
+    "counterpoint.multimodal.hcl.deep": ("HCL",),
+    "counterpoint.multimodal.hcl.linear": ("HCLLinear",),
+    "counterpoint.multimodal.cca.mcca": ("MCCA",),
     "counterpoint.multimodal.symile": ("Symile",),
     "counterpoint.multimodal.table": ("Table", "View", "read_table"),
     "counterpoint.multimodal.triangle": ("TRIANGLE",),

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import counterpoint.multimodal.sources as sources
+import counterpoint.multimodal.reading.sources as sources
 from counterpoint.errors import UserError
-from counterpoint.multimodal.readers import read
+from counterpoint.multimodal.reading.readers import read
 from counterpoint.multimodal.table import Kind, Table
 
 AB = {"a": "a*", "b": "b*"}

@@ -11,10 +11,10 @@ import pytest
 from counterpoint import load
 from counterpoint.cli import main
 from counterpoint.errors import UserError
+from counterpoint.multimodal.cca.gcca import GCCA
+from counterpoint.multimodal.cca.mcca import MCCA
 from counterpoint.multimodal.clip import CLIP
-from counterpoint.multimodal.gcca import GCCA
-from counterpoint.multimodal.mcca import MCCA
-from counterpoint.multimodal.readers import read
+from counterpoint.multimodal.reading.readers import read
 from counterpoint.multimodal.symile import Symile
 from counterpoint.multimodal.table import Table
 from counterpoint.training import Run, Trainer

@@ -6,13 +6,13 @@ import torch
 from torch.nn.functional import normalize
 
 from counterpoint.errors import UserError
-from counterpoint.multimodal.cca import Pair, RidgeCCA
+from counterpoint.multimodal.cca.mcca import MCCA
+from counterpoint.multimodal.cca.ridge import Pair, RidgeCCA
 from counterpoint.multimodal.clip import CLIP
 from counterpoint.multimodal.corrupt import hide
 from counterpoint.multimodal.gated_symile import GatedSymile
 from counterpoint.multimodal.gram import GRAM
 from counterpoint.multimodal.judge import Task, candidate_sets, cross_view
-from counterpoint.multimodal.mcca import MCCA
 from counterpoint.multimodal.simulate import xnor, xor_sweep
 from counterpoint.multimodal.symile import Symile
 from counterpoint.multimodal.table import Table

@@ -9,7 +9,7 @@ import torch
 from counterpoint.errors import UserError
 from counterpoint.multimodal import table_claims as claims
 from counterpoint.multimodal import tables
-from counterpoint.multimodal.gcca import GCCA
+from counterpoint.multimodal.cca.gcca import GCCA
 from counterpoint.multimodal.table import Table
 from counterpoint.training import Encoded
 

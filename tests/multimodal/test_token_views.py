@@ -14,7 +14,7 @@ from counterpoint.multimodal.clip import CLIP
 from counterpoint.multimodal.kinds import KINDS
 from counterpoint.multimodal.kinds.kind import How
 from counterpoint.multimodal.kinds.tokens import TokenRows
-from counterpoint.multimodal.readers import read
+from counterpoint.multimodal.reading.readers import read
 from counterpoint.multimodal.table import Table
 from counterpoint.multimodal.tokens import Tokens, tokens_of, words_of
 

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy, normalize
 from counterpoint.errors import UserError
 from counterpoint.multimodal.corrupt import hide
 from counterpoint.multimodal.fusion import Attending, averaged, weights
-from counterpoint.multimodal.simulate_tokens import polarity
+from counterpoint.multimodal.simulate.tokens import polarity
 from counterpoint.multimodal.table import Table
 from counterpoint.multimodal.tokens import Tokens
 from counterpoint.multimodal.urmf import URMF

@@ -8,7 +8,7 @@ import pytest
 
 from counterpoint.cli import main
 from counterpoint.multimodal import corrupt
-from counterpoint.multimodal.readers import read
+from counterpoint.multimodal.reading.readers import read
 from small import VIEWS, write_rows
 
 VIEW = {name.partition("=")[0][5:]: name.partition("=")[2] for name in VIEWS}

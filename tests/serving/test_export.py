@@ -16,11 +16,11 @@ from counterpoint.card import model_card
 from counterpoint.cli import main
 from counterpoint.errors import UserError
 from counterpoint.files import write_json, write_text
-from counterpoint.multimodal.cca import RidgeCCA
+from counterpoint.multimodal.cca.mcca import MCCA
+from counterpoint.multimodal.cca.ridge import RidgeCCA
 from counterpoint.multimodal.clip import CLIP
 from counterpoint.multimodal.gated_symile import GatedSymile
 from counterpoint.multimodal.gram import GRAM
-from counterpoint.multimodal.mcca import MCCA
 from counterpoint.multimodal.symile import Symile
 from counterpoint.multimodal.table import Table
 from counterpoint.multimodal.triangle import TRIANGLE

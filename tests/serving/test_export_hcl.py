@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from counterpoint.multimodal.hcl import HCL
-from counterpoint.multimodal.hcl_linear import HCLLinear
-from counterpoint.multimodal.simulate_hcl import hcl
+from counterpoint.multimodal.hcl.deep import HCL
+from counterpoint.multimodal.hcl.linear import HCLLinear
+from counterpoint.multimodal.simulate.hcl import hcl
 from counterpoint.multimodal.table import Table
 from counterpoint.serving.export import export
 from counterpoint.training import Trainer

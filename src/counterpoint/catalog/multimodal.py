@@ -68,7 +68,7 @@ ROWS = (
     ),
     _table_method(
         "hcl",
-        "hcl:HCL",
+        "hcl.deep:HCL",
         paper="arXiv 2604.05462",
         summary="what all views share, what some share and what is private, with a head for each",
         claim="counterpoint.multimodal.hcl_claims:HCL",
@@ -79,7 +79,7 @@ ROWS = (
     ),
     _table_method(
         "hcl-linear",
-        "hcl_linear:HCLLinear",
+        "hcl.linear:HCLLinear",
         paper="arXiv 2604.05462",
         summary="the same as linear factors, solved from the covariance",
         claim="counterpoint.multimodal.hcl_claims:HCL_LINEAR",
@@ -97,7 +97,7 @@ ROWS = (
     ),
     _table_method(
         "ridge-cca",
-        "cca:RidgeCCA",
+        "cca.ridge:RidgeCCA",
         paper="Vinod 1976",
         summary="canonical correlations of each pair of views, ridge tuned on validation rows",
         status="baseline",
@@ -105,7 +105,7 @@ ROWS = (
     ),
     _table_method(
         "mcca",
-        "mcca:MCCA",
+        "cca.mcca:MCCA",
         paper="Kettenring 1971",
         summary="one linear space for all views",
         status="baseline",
@@ -113,7 +113,7 @@ ROWS = (
     ),
     _table_method(
         "gcca",
-        "gcca:GCCA",
+        "cca.gcca:GCCA",
         paper="Afshin-Pour et al. 2012",
         summary="one linear space from the principal components of each view",
         status="baseline",
@@ -121,7 +121,7 @@ ROWS = (
     ),
     _table_method(
         "kcca",
-        "kcca:KCCA",
+        "cca.kcca:KCCA",
         paper="Bach and Jordan 2002",
         summary="one space for all views through a Gaussian kernel of each",
         status="baseline",

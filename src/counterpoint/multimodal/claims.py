@@ -8,9 +8,9 @@ import torch
 
 from counterpoint.evaluation import Above, Arm, Better, Claim, Falls, GapGrows, Mean, Outcome, Search
 from counterpoint.multimodal import corrupt, simulate
-from counterpoint.multimodal.digits import digits
 from counterpoint.multimodal.gated_symile import GatedSymile
 from counterpoint.multimodal.judge import Task, candidate_sets, cross_view
+from counterpoint.multimodal.recipes.digits import digits
 from counterpoint.multimodal.table import Table
 from counterpoint.multimodal.use import embed_views
 

@@ -8,8 +8,8 @@ import numpy as np
 from counterpoint.evaluation import Above, Arm, Better, Claim, Mean, Outcome, Probe, few_labels, linear_probe
 from counterpoint.multimodal.assess import raw_values
 from counterpoint.multimodal.claims import shuffled_view
-from counterpoint.multimodal.digits import digits
 from counterpoint.multimodal.judge import cross_view
+from counterpoint.multimodal.recipes.digits import digits
 from counterpoint.multimodal.table import Table
 
 LABELS = (10, 20, 50)

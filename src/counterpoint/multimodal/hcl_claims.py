@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from counterpoint.evaluation import Above, Arm, Better, Claim, Falls, Mean, Outcome
 from counterpoint.multimodal.claims import shuffled_view
-from counterpoint.multimodal.simulate_hcl import MadeTable, Truth, block_errors, factors_of, hcl
+from counterpoint.multimodal.simulate.hcl import MadeTable, Truth, block_errors, factors_of, hcl
 from counterpoint.multimodal.table import Table
 
 KINDS = {3: "joint", 2: "pair", 1: "private"}

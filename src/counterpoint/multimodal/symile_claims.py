@@ -10,7 +10,7 @@ from jaxtyping import Float
 from counterpoint.evaluation import Above, Arm, Better, Claim, Equivalent, GapGrows, Mean, Outcome, Search, ranks
 from counterpoint.multimodal import simulate
 from counterpoint.multimodal.claims import shuffled_view
-from counterpoint.multimodal.information import best_accuracy
+from counterpoint.multimodal.simulate.information import best_accuracy
 from counterpoint.multimodal.table import Table
 
 BITS = 5  # 32 candidates, chance 1/32

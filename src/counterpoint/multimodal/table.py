@@ -133,20 +133,20 @@ class Table:
         kind: Mapping[str, str] | None = None,
         least_views: int = 2,
     ) -> "Table":
-        """Read a file; see `counterpoint.multimodal.readers.read`."""
-        from counterpoint.multimodal.readers import read
+        """Read a file; see `counterpoint.multimodal.reading.readers.read`."""
+        from counterpoint.multimodal.reading.readers import read
 
         return read(path, view=view, id=id, group=group, kind=kind, least_views=least_views)
 
     @classmethod
     def of_records(cls, records: Sequence[Any], facts: Mapping[str, Any], source: str = "records") -> "Table":
-        """A table of what a program sends; see `counterpoint.multimodal.records.table_of_records`.
+        """A table of what a program sends; see `counterpoint.multimodal.reading.records.table_of_records`.
 
         >>> facts = {"views": {"labs": {"width": 2}, "ecg": {"width": 1}}}
         >>> Table.of_records([{"labs": [1, None]}, {"ecg": [5]}], facts).views["labs"].values.tolist()
         [[1.0, nan], [nan, nan]]
         """
-        from counterpoint.multimodal.records import table_of_records
+        from counterpoint.multimodal.reading.records import table_of_records
 
         return table_of_records(records, facts, source)
 

@@ -11,13 +11,13 @@ from typing import Any, Literal
 import numpy as np
 
 from counterpoint.errors import UserError
-from counterpoint.multimodal.alzheimer import write_alzheimer
-from counterpoint.multimodal.clothing import write_clothing
 from counterpoint.multimodal.corrupt import hide, swap
-from counterpoint.multimodal.digits import write_digits
-from counterpoint.multimodal.eicu import write_eicu
-from counterpoint.multimodal.mimic import write_mimic
-from counterpoint.multimodal.readers import read
+from counterpoint.multimodal.reading.readers import read
+from counterpoint.multimodal.recipes.alzheimer import write_alzheimer
+from counterpoint.multimodal.recipes.clothing import write_clothing
+from counterpoint.multimodal.recipes.digits import write_digits
+from counterpoint.multimodal.recipes.eicu import write_eicu
+from counterpoint.multimodal.recipes.mimic import write_mimic
 from counterpoint.multimodal.table import Table
 from counterpoint.rows import split_rows
 

@@ -37,7 +37,7 @@ class URMF(Method):
     Source: arXiv 2604.06728, whose list of losses this is; the equations are a reconstruction, after its predecessor
     EAU with the defects of that code mended (docs/methods/urmf.md).
 
-    >>> from counterpoint.multimodal.simulate_tokens import polarity
+    >>> from counterpoint.multimodal.simulate.tokens import polarity
     >>> model = URMF(dim=16, epochs=1).fit(polarity(256, seed=0))
     >>> said = model.predict(polarity(4, seed=1))
     >>> list(said.weights), said.probabilities.shape

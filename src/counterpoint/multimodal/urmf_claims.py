@@ -17,8 +17,8 @@ from counterpoint.evaluation.outcome import Columns, Measure
 from counterpoint.multimodal.corrupt import swap
 from counterpoint.multimodal.labels import MEASURES, MacroF1, labelled
 from counterpoint.multimodal.perturb import perturb
-from counterpoint.multimodal.sarcasm import posts
-from counterpoint.multimodal.simulate_tokens import polarity
+from counterpoint.multimodal.recipes.sarcasm import posts
+from counterpoint.multimodal.simulate.tokens import polarity
 from counterpoint.multimodal.table import Table
 
 PLACE = "sarcasm"

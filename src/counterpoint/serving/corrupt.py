@@ -29,8 +29,8 @@ def corrupt(
     cannot be read, an unknown view, a share outside 0..1, or noise for a view that is not of numbers.
     """
     from counterpoint.multimodal import corrupt as tool
+    from counterpoint.multimodal.reading.written import write_table
     from counterpoint.multimodal.table import Table
-    from counterpoint.multimodal.written import write_table
 
     if output.is_dir():
         raise UserError(f"{output} is a folder; name a file to write, such as {output / 'corrupt.parquet'}")

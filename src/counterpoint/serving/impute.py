@@ -25,7 +25,7 @@ def impute(
     many rows there are, how many were filled in and how many still lack the view. Raises `UserError` when a file
     cannot be read as the run's data were, or for a target that cannot be filled in.
     """
-    from counterpoint.multimodal.written import write_table
+    from counterpoint.multimodal.reading.written import write_table
 
     method: Any = require(load(run), "impute")
     opened = Run(run)
@@ -57,7 +57,7 @@ def _own_file(run: Run) -> Path:
 
 def _views_in(run: Run, path: Path, views: list[str]) -> list[str]:
     """The run's views of which a file has any column."""
-    from counterpoint.multimodal.sources import open_source
+    from counterpoint.multimodal.reading.sources import open_source
 
     columns = run.config()["data"]["reader"]["view"]
     names = set(open_source(path).schema.names)

@@ -13,7 +13,7 @@ from counterpoint.multimodal.items import Items
 from counterpoint.multimodal.kinds.kind import Front, How, Kind, Where
 from counterpoint.multimodal.kinds.numbers import float32
 from counterpoint.multimodal.kinds.sequences import KIND, TIME, VALUE, Attended, Summary
-from counterpoint.multimodal.sources import is_number
+from counterpoint.multimodal.reading.sources import is_number
 from counterpoint.multimodal.table import Kind as Name
 from counterpoint.multimodal.table import View
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from counterpoint.errors import UserError
 from counterpoint.multimodal.kinds.kind import Front, How, Index, Kind, Where
-from counterpoint.multimodal.sources import as_float32, is_vector
+from counterpoint.multimodal.reading.sources import as_float32, is_vector
 from counterpoint.multimodal.table import Kind as Name
 from counterpoint.multimodal.table import View
 from counterpoint.training.budget import free_memory

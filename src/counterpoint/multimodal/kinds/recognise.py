@@ -9,7 +9,7 @@ from counterpoint.errors import UserError, nearest
 from counterpoint.multimodal.kinds import KINDS
 from counterpoint.multimodal.kinds.events import holds_events
 from counterpoint.multimodal.kinds.pictures import holds_pictures
-from counterpoint.multimodal.sources import Source, is_number, is_vector, text_among_numbers
+from counterpoint.multimodal.reading.sources import Source, is_number, is_vector, text_among_numbers
 from counterpoint.multimodal.table import Kind
 
 PICTURE = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff")

@@ -1,0 +1,1 @@
+"""Tables read from files, folders and records, and written again."""

@@ -1,0 +1,1 @@
+"""Recipes that write real tables as Parquet, each a command of its own."""
