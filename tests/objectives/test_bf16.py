@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from counterpoint.objectives import bf16_products, info_nce, nt_xent, sup_con
+from counterpoint.objectives import bf16_products, info_nce, nt_xent, streamed, sup_con
 
 
 def _unit(n: int, dim: int, seed: int) -> torch.Tensor:
@@ -21,7 +21,8 @@ LOSSES = {
 
 @pytest.mark.parametrize("temperature", [0.07, 0.005])
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
-def test_moves_loss_and_gradient_by_rounding_only(loss, temperature):
+def test_moves_loss_and_gradient_by_rounding_only(loss, temperature, monkeypatch):
+    monkeypatch.setattr(streamed, "multiplies_bf16", lambda: True)
     found = []
     for rounded in (False, True):
         a, b = _unit(600, 64, 0), _unit(600, 64, 1)
@@ -46,3 +47,11 @@ def test_fp64_is_left_alone_and_the_option_ends():
         assert torch.equal(info_nce(a, b, temperature=0.1).mean(), plain)
     low = info_nce(a.float(), b.float(), temperature=0.1).mean()
     assert low.item() == pytest.approx(plain.item(), rel=1e-6)
+
+
+def test_nothing_is_rounded_where_the_processor_would_be_slower(monkeypatch):
+    monkeypatch.setattr(streamed, "multiplies_bf16", lambda: False)
+    a, b = _unit(600, 64, 0), _unit(600, 64, 1)
+    plain = info_nce(a, b, temperature=0.1).mean()
+    with bf16_products():
+        assert torch.equal(info_nce(a, b, temperature=0.1).mean(), plain)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, TypeAlias
 
 import torch
@@ -36,13 +36,20 @@ KEPT = 2**24
 _bf16 = ContextVar("bf16 products", default=False)
 
 
+@cache
+def multiplies_bf16() -> bool:
+    """Whether this processor multiplies bfloat16 matrices itself; where it does not, they are slower than fp32."""
+    capable = torch.cpu.get_capabilities()
+    return any(bool(capable.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
 def _rounds(rows: Tensor) -> bool:
-    return _bf16.get() and rows.dtype == torch.float32
+    return _bf16.get() and rows.dtype == torch.float32 and (rows.device.type != "cpu" or multiplies_bf16())
 
 
 @contextmanager
 def bf16_products() -> Iterator[None]:
-    """Losses made inside multiply matrices in bfloat16, which is faster where the processor knows it.
+    """Losses made inside multiply matrices in bfloat16 where the processor is faster at it; elsewhere nothing changes.
 
     The loss moves by about 1e-4 and its gradient by 2e-3 of its length; nothing else is rounded, and fp64 stays as it
     is. The backward pass of a loss follows its forward pass.

@@ -4,12 +4,12 @@ bf16 only proposes. A proposal is taken when the rounding of bf16 cannot have hi
 computed for each query; the other queries are searched again in float32.
 """
 
-from functools import cache
-
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int, Int64
 from torch import Tensor
+
+from counterpoint.objectives.streamed import multiplies_bf16
 
 ROWS = 8192  # rows scored at a time
 QUERIES = 1024  # queries scored at a time
@@ -39,7 +39,7 @@ def nearest(
     k = min(k, len(rows))
     if k == 0 or not len(queries):
         return np.zeros((len(queries), k), np.float32), np.zeros((len(queries), k), np.int64)
-    half = (len(queries) >= HALF_FROM and _has_bf16()) if half is None else half
+    half = (len(queries) >= HALF_FROM and multiplies_bf16()) if half is None else half
     parts = []
     for start in range(0, len(queries), QUERIES):
         asked = torch.from_numpy(np.ascontiguousarray(queries[start : start + QUERIES]))
@@ -50,12 +50,6 @@ def nearest(
             half = bool(sure.float().mean() > 0.5)  # crowded vectors: bf16 would be wasted on the next queries too
         parts.append((scores.float().numpy(), found.numpy()))
     return np.concatenate([scores for scores, _ in parts]), np.concatenate([found for _, found in parts])
-
-
-@cache
-def _has_bf16() -> bool:
-    capable = torch.cpu.get_capabilities()
-    return any(bool(capable.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def _search(
