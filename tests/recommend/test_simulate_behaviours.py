@@ -76,7 +76,7 @@ def test_what_is_bought_later() -> None:
 def test_retail_rocket_asks_in_training_as_in_the_test() -> None:
     parts = behaviour_logs.retail_rocket()
     test = parts["test"]
-    assert (len(test), int(test.asked.sum())) == (2174, 2174)
+    assert (len(test), int(test.asked.sum())) == (789, 700)
     assert test.protocol == Protocol("buy", "removed")
     for part in parts.values():
         assert not behaviour_logs.bought_later(part).any()

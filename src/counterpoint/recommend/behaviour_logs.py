@@ -12,11 +12,14 @@ import pyarrow.parquet as pq
 from jaxtyping import Bool
 
 from counterpoint.errors import UserError
+from counterpoint.recommend.assemble import k_core
 from counterpoint.recommend.interactions import Interactions, Protocol
 from counterpoint.recommend.readers import read
 
 RETAIL_ROCKET = Path("multibehavior")
 """The folder below COUNTERPOINT_DATA with `retail_rocket_train.parquet` and `retail_rocket_test.parquet`."""
+CORE = 5
+"""Events that each visitor and each item has at least."""
 SHOP = ("view", "cart", "buy")
 RATINGS = {"dislike": "1,2", "neutral": "3", "like": "4,5"}
 """Behaviours of a film by its stars."""
@@ -26,13 +29,14 @@ ASKED = "last-10"
 
 @cache
 def retail_rocket(published: bool = True) -> dict[str, Interactions]:
-    """2,174 visitors who viewed, put into the cart and bought: the held-out purchase tests, the one before validates.
+    """Visitors who viewed, put into the cart and bought: the held-out purchase tests, the one before validates.
 
     The published test purchases have no time: they come last, though some of what is then before them may have happened
     after. Without `published` they are left out, and the last purchase that has a time tests, from what happened
     earlier. Of an item that is asked for in the published test, the file has no earlier event of that user; so that all
-    parts ask the same kind of question, earlier events of what a user buys later are left out everywhere. Seen items
-    are no candidates, since none is ever right. Raises `UserError` when the files are not there.
+    parts ask the same kind of question, earlier events of what a user buys later are left out everywhere. Of the rest
+    the 5-core is kept. Seen items are no candidates, since none is ever right. Raises `UserError` when the files are
+    not there.
     """
     folder = os.environ.get("COUNTERPOINT_DATA")
     if not folder or not (Path(folder) / RETAIL_ROCKET).is_dir():
@@ -50,7 +54,7 @@ def retail_rocket(published: bool = True) -> dict[str, Interactions]:
         protocol=Protocol(target="buy", seen="removed"),
         source="retail rocket",
     )
-    return data.where(~bought_later(data)).divide("leave-last-target-out")
+    return k_core(data.where(~bought_later(data)), CORE).divide("leave-last-target-out")
 
 
 def bought_later(data: Interactions) -> Bool[np.ndarray, " n"]:
