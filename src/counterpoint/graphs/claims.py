@@ -121,8 +121,8 @@ SDM_SCR = Claim(
         *({"homophily": 0.8, "wrong": p > 0, "p": p} for p in (0.0, 0.1, 0.2, 0.3, 0.4)),
         CONTROL,
     ),
-    budget={"epochs": 200, "dim": 64},
-    cut="600 nodes; bags of words in the place of a language model's vectors",
+    budget={"epochs": 100, "dim": 64},
+    cut="600 nodes; 100 steps; bags of words in the place of a language model's vectors",
     quick={
         "data": simulated_quick,
         "seeds": (0,),
@@ -145,8 +145,8 @@ SDM_SCR_CORA = replace(
     data=on_cora,
     seeds=(0, 1, 2),
     settings=(*({"edges": "own", "wrong": p > 0, "p": p} for p in (0.0, 0.2, 0.4)), CORA_CONTROL),
-    budget={"epochs": 200, "dim": 128, "batch_size": 512},
-    cut="2,277 papers; WordLlama's vectors; 512 nodes compared a step; a tenth of the labels",
+    budget={"epochs": 100, "dim": 64, "batch_size": 512},
+    cut="2,277 papers; 100 steps; WordLlama's vectors; 512 nodes compared a step; a tenth of the labels",
     quick={
         "seeds": (0,),
         "settings": ({"edges": "own", "wrong": False, "p": 0.0}, CORA_SOME, {**OWN_WRONG, "p": 0.4}, CORA_CONTROL),

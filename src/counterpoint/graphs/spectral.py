@@ -48,13 +48,22 @@ def low_share(structure: Structure, *vectors: Float[Tensor, "n d"]) -> list[floa
     """The share of each one's energy below the median eigenvalue of the Laplacian; NaN for more than 3,000 nodes."""
     if structure.nodes > MOST:
         return [float("nan")] * len(vectors)
-    whole = torch.zeros(structure.nodes, structure.nodes, dtype=torch.float64)
-    whole[structure.row, structure.col] = structure.value.double()
-    smooth = torch.linalg.eigh(whole).eigenvectors[:, structure.nodes // 2 :]
+    smooth = _smooth(structure)
     energies = (
         (smooth.T @ one.double()).square().sum() / one.double().square().sum().clamp(min=1e-12) for one in vectors
     )
     return [float(energy) for energy in energies]
+
+
+def _smooth(structure: Structure) -> Float[Tensor, "n h"]:
+    """The eigenvectors below the median eigenvalue of the Laplacian, found once per graph."""
+    found: Tensor | None = structure.__dict__.get("_smooth")
+    if found is None:
+        whole = torch.zeros(structure.nodes, structure.nodes, dtype=torch.float64)
+        whole[structure.row, structure.col] = structure.value.double()
+        found = torch.linalg.eigh(whole).eigenvectors[:, structure.nodes // 2 :]
+        object.__setattr__(structure, "_smooth", found)
+    return found
 
 
 def mean_pairwise_cosine(vectors: Float[Tensor, "n d"], generator: torch.Generator) -> Float[Tensor, ""]:
