@@ -11,16 +11,25 @@ WORDS = 8
 """Words of a chunk that begins with a verb, as in the published code."""
 LONGEST = 24
 """Words of any chunk; a longer run is cut."""
-WORD = re.compile(r"\w+(?:[-'’.&/@:+_]+\w+)*")
+WORD = re.compile(r"\w+(?:[-'\u2019.&/@:+_]+\w+)*")
 WHOLE = re.compile(
     r"[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,8}|(?:https?://|www\.)\S{1,400}|[@#]\w{1,64}|"
     r"\+?\(?\d[\d\s().-]{5,40}\d"
 )
 """Mail addresses, links, handles and long numbers, whatever signs are inside them; bounded, so that time is linear."""
-FUNCTION = frozenset(
-    ["a", "about", "above", "after", "again", "against", "all", "also", "am", "an", "and", "any", "are", "as", "at", "be", "because", "been", "before", "being", "below", "between", "both", "but", "by", "can", "could", "did", "do", "does", "doing", "done", "down", "during", "each", "even", "ever", "few", "for", "from", "further", "get", "gets", "getting", "go", "goes", "going", "gone", "got", "had", "has", "have", "having", "he", "her", "here", "hers", "herself", "him", "himself", "his", "how", "however", "i", "i'd", "i'll", "i'm", "i've", "if", "in", "into", "is", "isn't", "it", "it's", "its", "itself", "just", "let", "let's", "like", "ll", "made", "make", "makes", "many", "may", "me", "might", "more", "most", "much", "must", "my", "myself", "need", "needs", "never", "no", "nor", "not", "now", "of", "off", "on", "once", "only", "or", "other", "ought", "our", "ours", "ourselves", "out", "over", "own", "please", "put", "rt", "s", "said", "same", "say", "says", "see", "shall", "she", "should", "so", "some", "such", "t", "than", "that", "that's", "the", "their", "theirs", "them", "themselves", "then", "there", "there's", "these", "they", "they're", "this", "those", "though", "through", "to", "too", "under", "until", "up", "upon", "us", "very", "was", "wasn't", "we", "we're", "went", "were", "what", "what's", "when", "where", "which", "while", "who", "whom", "whose", "why", "will", "with", "won't", "would", "yet", "you", "you'd", "you'll", "you're", "you've", "your", "yours", "yourself"]
-)
-JOINTS = frozenset(["of", "the", "de", "la", "du", "da", "del", "di", "van", "von", "der", "den", "and", "&", "y", "e", "bin", "al", "el", "le", "dos", "st"])
+_FUNCTION = """
+a about above after again against all also am an and any are as at be because been before being below between both but
+by can could did do does doing done down during each even ever few for from further get gets getting go goes going gone
+got had has have having he her here hers herself him himself his how however i i'd i'll i'm i've if in into is isn't it
+it's its itself just let let's like ll made make makes many may me might more most much must my myself need needs never
+no nor not now of off on once only or other ought our ours ourselves out over own please put rt s said same say says see
+shall she should so some such t than that that's the their theirs them themselves then there there's these they they're
+this those though through to too under until up upon us very was wasn't we we're went were what what's when where which
+while who whom whose why will with won't would yet you you'd you'll you're you've your yours yourself
+"""
+FUNCTION = frozenset(_FUNCTION.split())
+_JOINTS = "of the de la du da del di van von der den and & y e bin al el le dos st"
+JOINTS = frozenset(_JOINTS.split())
 """Small words that stand inside names."""
 FRAMES = re.compile(
     r"\b(?:history of|symptoms? of|signs? of|diagnosed with|diagnosis of|suffer(?:s|ed|ing)? from|complain(?:s|ed)? of|"
@@ -32,7 +41,7 @@ STOP = re.compile(r"[.;:!?\n()\[\]]")
 LIST = re.compile(r",|\b(?:and|or)\b")
 JOIN = re.compile(r"[ \t]+")
 LOOSE = re.compile(r"[\s,.]+")
-EDGES = " \t\r\n,.;:!?\"'“”‘’()[]{}<>|*~`-–—_"
+EDGES = " \t\r\n,.;:!?\"'\u201c\u201d\u2018\u2019()[]{}<>|*~`-\u2013\u2014_"
 LEADING = re.compile(r"(?:and|or)\s+", re.IGNORECASE)
 Runs = Iterator[Chunk]
 
@@ -74,7 +83,7 @@ def trimmed(text: str, start: int, end: int) -> Chunk | None:
 def _runs(text: str, words: Sequence[Chunk], kept: Sequence[bool], gap: re.Pattern[str]) -> Runs:
     """Longest runs of words that are kept, with nothing but `gap` between them."""
     first = last = None
-    for place, (start, end) in enumerate(words):
+    for place, (start, _) in enumerate(words):
         joined = last is not None and place - last == 1 and gap.fullmatch(text, words[last][1], start)
         if kept[place] and joined and first is not None and place - first < LONGEST:
             last = place
@@ -100,12 +109,12 @@ def _names(text: str, words: Sequence[Chunk]) -> Runs:
         for place, (one, little) in enumerate(zip(capital, small, strict=True))
     ]
     yield from _runs(text, words, capital, JOIN)
-    for start, end in _runs(text, words, inside, JOIN):
-        pieces = text[start:end].split(" ")
+    for run in _runs(text, words, inside, JOIN):
+        start, pieces = run[0], text[slice(*run)].split(" ")
         while pieces and pieces[-1].lower() in JOINTS:
-            end -= len(pieces.pop()) + 1
-        if end > start:
-            yield start, end
+            pieces.pop()
+        if pieces:
+            yield start, start + len(" ".join(pieces))
 
 
 def _numbered(text: str, words: Sequence[Chunk]) -> Runs:

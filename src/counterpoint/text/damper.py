@@ -122,7 +122,7 @@ class Damper(Method):
         return said
 
     def build(self, facts: dict[str, Any]) -> None:
-        """The frozen base with its updates, room for prototypes and thresholds, and the rewriting model if there is one.
+        """The frozen base with its updates, room for prototypes and thresholds, and the rewriting model, if any.
 
         The base is not in the run: it is read again wherever the run is loaded, and `UserError` is raised when it is
         not the same.
@@ -161,10 +161,11 @@ class Damper(Method):
         rows = rows_of(learned)
         first = [torch.zeros(1, dtype=torch.int64)]
 
-        def settle(batch: Any, clock: Clock) -> None:
+        def make(batch: Any, clock: Clock) -> None:
             self._settle(rows, held)
 
         def after(batch: Any, clock: Clock) -> None:
+            self._kept.clear()
             if self.options.keep is not None and (clock.step + 1) % (clock.steps // self.options.epochs) == 0:
                 training, _ = self.encoder.training, self.encoder.eval()
                 self._settle(rows, held)
@@ -172,14 +173,14 @@ class Damper(Method):
 
         found = []
         if self.options.epochs:
-            plain = {"batch": lambda some, generator: self._spans(rows, some), "losses": self._contrast}
-            plan = {"plan": lambda generator: self._balanced(rows, generator), "trains": ("encoder",)}
-            found.append(self.phase("contrast", data, after=after, **plain, **plan))
-        found.append(
-            self.phase(
-                "prototypes", data, visit=settle, plan=lambda generator: first, batch=lambda some, generator: some
-            )
-        )
+            contrast: dict[str, Any] = {
+                "plan": lambda generator: self._balanced(rows, generator),
+                "batch": lambda some, generator: self._spans(rows, some),
+                "losses": self._contrast,
+            }
+            found.append(self.phase("contrast", data, after=after, trains=("encoder",), **contrast))
+        still: dict[str, Any] = {"plan": lambda generator: first, "batch": lambda some, generator: some}
+        found.append(self.phase("prototypes", data, visit=make, **still))
         if self.options.rewriter.used:
             found += self.preferences.phases(self, rows)
         return found
@@ -204,10 +205,15 @@ class Damper(Method):
             ).mean()
         }
 
+    def settle(self, data: SpannedTexts) -> None:
+        """Make prototypes and thresholds anew from texts, with the encoder as it is."""
+        self.require_fitted()
+        learned, held = parted(data, self.options.held)
+        self._settle(rows_of(learned), held)
+
     @torch.no_grad()
     def _settle(self, rows: PrivateRows, held: SpannedTexts) -> None:
         """Make the prototypes, then the thresholds; every rank does the same."""
-        self._kept.clear()
         self.vectors.zero_()
         for number in range(len(self.facts["domains"])):
             vectors = self.span_vectors(rows.private_of(number))
@@ -280,7 +286,7 @@ class Damper(Method):
         return scores[torch.arange(len(own)), own.to(scores.device)]
 
     def meaning(self, spans: Sequence[str]) -> Float[Tensor, "n w"]:
-        """Unit vectors of spans by the base as it was, without what was learned: what likeness of meaning is judged by."""
+        """Unit vectors of spans by the base as it was: what likeness of meaning is judged by."""
         self.require_fitted()
         strengthen(self.encoder.base, 0.0)
         try:
@@ -306,6 +312,10 @@ class Damper(Method):
         self.require_fitted()
         made = proposer_of(self, proposer, length, vocabulary)
         return rewritten(list(texts), self.locate(texts), made, epsilon, self.recall_told(), seed)
+
+    def cut(self, spans: Sequence[str]) -> int:
+        """How many spans are longer than the encoder reads."""
+        return int(self.encoder.tokenise(spans).truncated.sum())
 
     def recall_told(self) -> dict[str, float | None]:
         """The share of gold spans of the held texts that were found, by domain; None where it is not known."""

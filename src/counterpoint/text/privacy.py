@@ -80,7 +80,7 @@ def drawn(chances: Float[np.ndarray, "n v"], randomness: Randomness) -> Int[np.n
 class Budget:
     """What one text cost: spans found, how many were drawn anew, how many got the placeholder.
 
-    `epsilon` was spent on each span that was drawn for, in `draws` draws of epsilon / draws each.
+    `epsilon` was spent on each span, in `draws` draws of epsilon / draws each.
     """
 
     epsilon: float
@@ -91,11 +91,11 @@ class Budget:
 
     @property
     def total(self) -> float:
-        """The epsilon of all spans together, by sequential composition: what bounds who knows that they belong together.
+        """The epsilon of all spans together, by sequential composition.
 
-        A span whose drawing failed counts as if it had been drawn for, unless nothing was drawn at all.
+        Spans with the placeholder count, since draws may have come before it: an upper bound.
         """
-        return self.epsilon * self.drawn
+        return self.epsilon * self.spans
 
     def told(self) -> dict[str, float]:
         """As JSON."""
@@ -122,8 +122,9 @@ def statement(
     known = ", ".join(f"{name} {100 * value:.0f} %" for name, value in recalls.items() if value is not None)
     said = [
         f"Guaranteed: {mechanism}. Each replacement is {each} by the exponential mechanism over {outcomes} fixed "
-        f"outcomes, {epsilon:g} in all. For two texts that are found alike (same places, same domain) and differ in the "
-        f"words of one found span, no replacement is more than e^{epsilon:g} times as likely for one as for the other.",
+        f"outcomes, {epsilon:g} in all. For two texts that are found alike (as many spans, same order, same domain) "
+        f"and differ in the words of one, no replacement is more than e^{epsilon:g} times as likely for one as for the "
+        "other.",
         f"Spent: {drawn_} of {spans} found spans were drawn anew, {lost} have the placeholder {PLACEHOLDER}; the most "
         f"for one text is epsilon {most:g}, the sum over its spans, which is what bounds somebody who knows that they "
         "belong together.",
@@ -134,10 +135,10 @@ def statement(
             if known
             else "How many are missed is not known."
         ),
-        "Not guaranteed: the number of spans, their places and the domain are seen, and depend on the text; finding them "
-        "is not private. What stands around a span may give it away.",
-        "Not guaranteed: by chance a replacement can equal the original; refusing that would tell something. The encoder, "
-        "prototypes and preferences were learned from the training spans without differential privacy.",
+        "Not guaranteed: the number of spans, their places and the domain are seen, and depend on the text; finding "
+        "them is not private. What stands around a span may give it away.",
+        "Not guaranteed: by chance a replacement can equal the original; refusing that would tell something. The "
+        "encoder, prototypes and preferences were learned from the training spans without differential privacy.",
         "The guarantee is of the mechanism in exact arithmetic; chances are 64-bit floating-point numbers.",
     ]
     if seeded:

@@ -23,7 +23,7 @@ LENGTHS = 32
 
 
 class Proposer(Protocol):
-    """Whoever proposes replacements: `draws` of the mechanism per span over `outcomes`, said in words by `mechanism`."""
+    """Whoever proposes: `draws` of the mechanism per span over `outcomes`, said in words by `mechanism`."""
 
     name: str
     mechanism: str
@@ -50,6 +50,20 @@ class Replacement:
 
 
 @dataclass(frozen=True)
+class Promise:
+    """What a statement is made of, beside the budgets: mechanism, number of outcomes, recalls, whether from a seed."""
+
+    mechanism: str
+    outcomes: int
+    recalls: Mapping[str, float | None]
+    seeded: bool
+
+    def said(self, budgets: Sequence[Budget]) -> list[str]:
+        """The statement."""
+        return statement(budgets, self.mechanism, self.outcomes, self.recalls, self.seeded)
+
+
+@dataclass(frozen=True)
 class Rewritten:
     """A text with its private spans replaced."""
 
@@ -57,12 +71,17 @@ class Rewritten:
     text: str
     replacements: tuple[Replacement, ...]
     budget: Budget
-    statement: tuple[str, ...]
+    promise: Promise
 
-    def told(self, private: bool = False) -> dict[str, Any]:
-        """As JSON: the new text, places and scores of what was replaced, the budget, the statement.
+    @property
+    def statement(self) -> list[str]:
+        """What is guaranteed for this text, and what is not."""
+        return self.promise.said([self.budget])
 
-        What stood there before is told only if `private`.
+    def told(self) -> dict[str, Any]:
+        """As JSON: the new text, places in the old one and scores of what was replaced, the budget.
+
+        What stood there before is not told.
         """
         spans = [
             {
@@ -72,11 +91,15 @@ class Rewritten:
                 "domain": one.found.domain,
                 "replacement": one.replacement,
                 "drawn": one.drawn,
-                **({"original": one.original} if private else {}),
             }
             for one in self.replacements
         ]
-        return {"text": self.text, "spans": spans, "budget": self.budget.told(), "statement": list(self.statement)}
+        return {"text": self.text, "spans": spans, "budget": self.budget.told()}
+
+
+def promise(made: Sequence[Rewritten]) -> list[str]:
+    """The statement on several texts that were rewritten together."""
+    return made[0].promise.said([one.budget for one in made]) if made else []
 
 
 def proposer_of(
@@ -132,8 +155,8 @@ def rewritten(
         drawn = sum(piece.drawn for piece in pieces)
         spent = Budget(epsilon, len(some), drawn, len(some) - drawn, proposer.draws)
         after = joined(text, some, [piece.replacement for piece in pieces])
-        said = statement([spent], proposer.mechanism, proposer.outcomes, recalls, randomness.seeded)
-        made.append(Rewritten(text, after, tuple(pieces), spent, tuple(said)))
+        told = Promise(proposer.mechanism, proposer.outcomes, recalls, randomness.seeded)
+        made.append(Rewritten(text, after, tuple(pieces), spent, told))
     return made
 
 
