@@ -28,10 +28,12 @@ ARTICLES = Path("multilingual") / "nltk__nltk_data" / "packages" / "corpora" / "
 SPOKEN = ("1st-Presidential", "2nd-Presidential", "Vice-Presidential")
 LANGUAGES = ("eng", "spa", "fra", "rus", "arb", "heb", "hin", "ell_monotonic", "cmn_hans", "kor", "tur", "swh")
 """Of the articles: twelve languages in eight scripts."""
+SPEAKING = 6
+"""Most languages of a paragraph."""
 LEAST, MOST = 5, 60
 """Words of an English line of a debate that is taken."""
-TRAIN = {"debates": 300, "snopes": 120, "alone": 160}
-TEST = {"debates": 330, "snopes": 132, "alone": 176}
+TRAIN = {"debates": 100, "snopes": 50, "alone": 40}
+TEST = {"debates": 110, "snopes": 50, "alone": 60}
 """Clusters of each kind; texts of `alone` have nobody who says the same."""
 HELD = 0.2
 """Share of the training clusters that knobs are chosen on."""
@@ -185,11 +187,11 @@ def _snopes() -> tuple[list[Cluster], list[Cluster]]:
 
 
 def _articles(random: np.random.Generator) -> list[Cluster]:
-    """Each paragraph of the articles in 2 to 12 languages, drawn."""
+    """Each paragraph of the articles in 2 to 6 languages, drawn."""
     every = _paragraphs()
     clusters: list[Cluster] = []
     for number in range(len(every[LANGUAGES[0]])):
-        spoken = random.permutation(len(LANGUAGES))[: int(random.integers(2, len(LANGUAGES) + 1))]
+        spoken = random.permutation(len(LANGUAGES))[: int(random.integers(2, SPEAKING + 1))]
         said = {every[name][number]: name for name in (LANGUAGES[place] for place in spoken.tolist())}
         clusters.append(tuple(Said(text, name) for text, name in said.items()))
     return clusters

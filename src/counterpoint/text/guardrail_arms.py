@@ -19,9 +19,6 @@ from counterpoint.text.labelled import LabelledTexts
 from counterpoint.text.masks import Leaning, masked, top_tokens
 from counterpoint.training import Predictions, Trainer
 
-PRECISION = "bf16-mixed"
-"""Whole classifiers are trained in bfloat16: half the time. The guardrail's small steps gain nothing by it."""
-
 
 @dataclass(frozen=True)
 class Shift:
@@ -49,10 +46,10 @@ def shipped(training: LabelledTexts, seed: int, **options: Any) -> Path:
     on.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "counterpoint" / "classifiers"
-    folder = cache / digest([training.fingerprint(), seed, options, PRECISION, torch.__version__])
+    folder = cache / digest([training.fingerprint(), seed, options, torch.__version__])
     if (folder / "config.json").is_file():
         return folder
-    method = TextClassifier(**options).fit(training, trainer=quick(seed))
+    method = TextClassifier(**options).fit(training, trainer=Trainer(seed=seed, progress=False))
     cache.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(dir=cache, prefix=".made"))
     write_classifier(made, method.classifier)
@@ -63,11 +60,6 @@ def shipped(training: LabelledTexts, seed: int, **options: Any) -> Path:
         if not (folder / "config.json").is_file():
             raise UserError(f"{folder}: cannot be written ({error.strerror})") from None
     return folder
-
-
-def quick(seed: int) -> Trainer:
-    """What trains whole classifiers."""
-    return Trainer(seed=seed, precision=PRECISION, progress=False)  # type: ignore[arg-type]
 
 
 class Shipped:
@@ -119,7 +111,7 @@ class Retrained(Shipped):
 
     def made(self, shift: Shift, trainer: Trainer) -> TextClassifier:
         """The guarded training."""
-        return TextClassifier(**self.options).fit(shift.training, trainer=quick(trainer.seed))
+        return TextClassifier(**self.options).fit(shift.training, trainer=trainer)
 
 
 class Probed(Shipped):

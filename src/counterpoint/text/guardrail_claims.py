@@ -15,38 +15,41 @@ ARMS = "counterpoint.text.guardrail_arms"
 K = 5
 """Important tokens of a text: the published code's number for SST-2."""
 SUPPORT = 40
-PROBED = 100
-TRAINING = {"base": "minilm", "max_length": 40, "epochs": 1, "batch_size": 16, "optim": {"lr": 1e-4, "warmup": 12}}
+PROBED = 30
+LENGTH = 24
+"""Tokens that are read of a text: two of three SST-2 sentences whole."""
+TRAINING = {"base": "minilm", "max_length": LENGTH, "epochs": 1, "batch_size": 16, "optim": {"lr": 2e-4, "warmup": 8}}
 """How every classifier is trained, the shipped one and those that JTT and NFL make in its place."""
 MEASURES = GUARDED | {"recall": Mean("found", where=("planted", 1))}
 SHIFTED, SAME = {"strength": 1.0, "test": "shifted"}, {"strength": 1.0, "test": "same"}
-SETTINGS = tuple(
-    {"data": data, **where}
-    for data in ("sst2", "tweets")
-    for where in (SHIFTED, {"strength": 0.8, "test": "shifted"}, {"strength": 0.6, "test": "shifted"}, SAME)
+SETTINGS = (
+    *({"data": data, **where} for data in ("sst2", "tweets") for where in (SHIFTED, SAME)),
+    *({"data": "sst2", "strength": strength, "test": "shifted"} for strength in (0.8, 0.6)),
 )
 
 
 def deployments(
-    seed: int, data: Which, strength: float, test: str, rows: int = 1920, deployed: int = 400
+    seed: int, data: Which, strength: float, test: str, rows: int = 600, deployed: int = 100, judged: int = 200
 ) -> tuple[Shift, LabelledTexts, LabelledTexts]:
-    """A shipped classifier, the deployment's texts with 40 labelled ones beside them, and the same texts to judge on.
+    """A shipped classifier, a deployment's texts with 40 labelled ones beside them, and the texts to judge on.
 
     The shortcut is planted in the training texts by the class, in the deployment's the same way, or (shifted) the other
-    way round. Texts are drawn by the seed; the labelled ones are none of those that are judged.
+    way round. Texts are drawn by the seed; the judged ones are those that are adapted to and more of their kind, the
+    labelled ones are none of them.
     """
     rng = np.random.Generator(np.random.PCG64([seed, 7]))
     training = plant(_drawn(texts(data, "train"), rows, rng), strength, rng)
     folder = shipped(training, seed, **TRAINING)
-    found = plant(_drawn(texts(data, "test"), deployed + SUPPORT, rng), strength, rng, reverse=test == "shifted")
-    judged, support = found.rows(slice(SUPPORT, None)), found.rows(slice(SUPPORT))
-    labels: list[Any] = [*support.columns["label"].tolist(), *([None] * len(judged))]
-    return Shift(folder, training, found.with_column("label", labels)), support, judged
+    found = plant(_drawn(texts(data, "test"), judged + SUPPORT, rng), strength, rng, reverse=test == "shifted")
+    support, rest = found.rows(slice(SUPPORT)), found.rows(slice(SUPPORT, None))
+    adapted = found.rows(slice(SUPPORT + deployed))
+    labels: list[Any] = [*support.columns["label"].tolist(), *([None] * (len(adapted) - len(support)))]
+    return Shift(folder, training, adapted.with_column("label", labels)), support, rest
 
 
 def deployments_quick(seed: int, **setting: Any) -> tuple[Shift, LabelledTexts, LabelledTexts]:
-    """The same with 800 training texts and 120 that are deployed."""
-    return deployments(seed, **setting, rows=800, deployed=120)
+    """The same with 300 training texts and 60 that are deployed."""
+    return deployments(seed, **setting, rows=300, deployed=60, judged=120)
 
 
 def _drawn(data: LabelledTexts, rows: int, rng: np.random.Generator) -> LabelledTexts:
@@ -74,7 +77,7 @@ def repaired(method: Any, data: LabelledTexts) -> Outcome:
 
 
 def _guarded(name: str, role: str, about: str, only: Any = None, **options: Any) -> Arm:
-    given = {"k": K, "max_length": 40, **options}
+    given = {"k": K, "max_length": LENGTH, **options}
     return Arm(name, f"{ARMS}:Guarded", given, role=role, only=only, about=about)  # type: ignore[arg-type]
 
 
@@ -91,7 +94,7 @@ GUARDRAIL = Claim(
     source="arXiv 2604.12277 (its Yelp-ST, on SST-2 and Davidson's tweets)",
     arms=(
         _guarded("guardrail", "method", "masks by the paper's importance, strength by 40 labels"),
-        Arm("ERM", f"{ARMS}:Shipped", {"max_length": 40}, role="baseline", about="the shipped classifier as it is"),
+        Arm("ERM", f"{ARMS}:Shipped", {"max_length": LENGTH}, role="baseline", about="the shipped classifier as it is"),
         _guarded("random masks", "placebo", "the same, with tokens masked at random", (SHIFTED,), choose="random"),
         _trained("JTT", "trained again, errors of a first pass weighted up"),
         _trained("NFL", "kept near the pretrained weights"),
@@ -106,7 +109,7 @@ GUARDRAIL = Claim(
         Arm(
             "mask at test",
             f"{ARMS}:Masking",
-            {"max_length": 40},
+            {"max_length": LENGTH},
             role="baseline",
             only=(SHIFTED,),
             about="the five most salient tokens masked when asked",
@@ -114,7 +117,7 @@ GUARDRAIL = Claim(
         Arm(
             "40-label probe",
             f"{ARMS}:Probed",
-            {"max_length": 40},
+            {"max_length": LENGTH},
             role="baseline",
             only=(SHIFTED,),
             about="last layer anew on the same 40 labels",
@@ -147,8 +150,8 @@ GUARDRAIL = Claim(
     seeds=(0, 1, 2),
     settings=SETTINGS,
     cut="MiniLM for BERT-base; two classes (SST-2, where the shortcut says the class without exception at strength 1) "
-    "and three (tweets); 1,920 training and 400 deployed texts of at most 40 tokens; the dependence on single words in "
-    "100 of them",
+    "and three (tweets, at strength 1 alone); 600 training, 100 deployed and 200 judged texts of at most 24 tokens; "
+    "the dependence on single words in 30 of them",
     quick={
         "data": deployments_quick,
         "seeds": (0,),
