@@ -9,10 +9,8 @@ from counterpoint.recommend.beauty import next_purchase
 from counterpoint.recommend.judge import next_item
 from counterpoint.recommend.search import TRIALS, searched
 
-SHARE = 0.4
-"""Of the people, for the claim with three seeds: 3,854 of them and 2,746 items are left with 5 events each."""
-QUICK = 0.2
-"""The same for the quick form: 584 people and 636 items."""
+SHARE = 0.2
+"""Of the people, for the claim with three seeds: 584 of them and 636 items are left with 5 events each."""
 METHOD = "mvcrec"
 PLAIN = {"contrast_weight": 0.0}
 KEEP = {"metric": "ndcg10", "patience": 2}
@@ -75,18 +73,18 @@ PREDICTIONS: tuple[Prediction, ...] = (
     Better("ndcg10", "graph view, 64", than="id view, 64", required=False),
     Equivalent("ndcg10", WHOLE, than="AFF, 0", within=0.002, required=False),
 )
-STRENGTHS = tuple(
-    {"contrast_weight": w, "temperature": t} for w, t in ((0.01, 0.2), (0.1, 0.2), (0.1, 1.0), (0.5, 1.0))
-)
+STRENGTHS = tuple({"contrast_weight": weight, "temperature": 0.2} for weight in (0.01, 0.1))
+DROPOUTS = TRIALS["sasrec"][1::2]
+"""Two amounts of dropout at the rate of the budget."""
 SEARCH = searched(
     ARMS,
-    trials=dict.fromkeys(("AFF, 0", "id view, 64", "graph view, 64"), TRIALS["sasrec"]) | {"AFF, tuned": STRENGTHS},
+    trials=dict.fromkeys(("AFF, 0", "id view, 64", "graph view, 64", "sasrec"), DROPOUTS) | {"AFF, tuned": STRENGTHS},
     follows=dict.fromkeys(("AFF, 0.01", "AFF, 0.1", "no fusion, 0", "no fusion, 0.01", "no fusion, 0.1"), "AFF, 0")
     | {"shuffled graph": "AFF, 0", "no fusion, tuned": "AFF, tuned"}
     | {f"{view} view, 128": f"{view} view, 64" for view in ("id", "graph")},
 )
-"""Learning rate and dropout for arms without contrast, whose choice the others follow; four strengths of cosines."""
-BUDGET: dict[str, Any] = {"epochs": 20, "optim": RATE, "keep": KEEP}
+"""Dropout for arms without contrast, whose choice the others follow; two weights of a contrast of cosines."""
+BUDGET: dict[str, Any] = {"epochs": 10, "optim": RATE, "keep": KEEP}
 
 MVCREC = Claim(
     name="mvcrec",
@@ -100,13 +98,12 @@ MVCREC = Claim(
     seeds=(0, 1, 2),
     budget=BUDGET,
     search=SEARCH,
-    cut="3,854 of 22,363 people and 2,746 of 12,101 items, all with 5 events there; at most 20 epochs, the best by "
-    "validation; four trials of each searched arm",
+    cut="584 of 22,363 people and 636 of 12,101 items, all with 5 events there; at most 10 epochs (SASRec: 100), the "
+    "best by validation; two trials of each searched arm",
     quick={
-        "data": partial(next_purchase, share=QUICK),
         "seeds": (0,),
         "search": None,
-        "budget": BUDGET | {"epochs": 5},
+        "budget": BUDGET | {"epochs": 3},
         "arms": tuple(
             replace(arm, options={**arm.options, **STRENGTHS[1]}) if arm.name == "AFF, tuned" else arm
             for arm in ARMS
@@ -117,20 +114,25 @@ MVCREC = Claim(
             for prediction in PREDICTIONS
             if not {"no fusion, 0.01", "AFF, 0.1", "no fusion, tuned"} & set(prediction.arms)
         ),
-        "cut": "584 people and 636 items, one seed, no search, at most 5 epochs, 11 of the 15 arms",
+        "cut": "584 people and 636 items, one seed, no search, at most 3 epochs, 11 of the 15 arms",
     },
 )
+
+ALL = (WHOLE, "AFF, 0", "no fusion, 0", "id view, 64", "graph view, 64", "shuffled graph", "sasrec", "markov")
 
 MVCREC_ALL = replace(
     MVCREC,
     name="mvcrec-all",
-    sentence="The same with all people of Amazon Beauty",
+    sentence="The same with all people of Amazon Beauty, without the arms of other sizes and strengths",
     data=next_purchase,
     seeds=(0,),
-    budget=BUDGET | {"epochs": 8},
+    budget=BUDGET | {"epochs": 3},
     search=None,
     arms=tuple(
-        replace(arm, options={**arm.options, **STRENGTHS[1]}) if arm.name.endswith("tuned") else arm for arm in ARMS
+        replace(arm, budget={**arm.budget, "epochs": 25}) if arm.budget else arm for arm in ARMS if arm.name in ALL
     ),
-    cut="one seed; no search, what the cut chose; at most 8 epochs",
+    predictions=tuple(prediction for prediction in PREDICTIONS if set(prediction.arms) <= set(ALL)),
+    cut="one seed, no search; 8 of the 15 arms; at most 3 epochs of all prefixes (SASRec: 25 of all histories), the best "
+    "by validation",
+    quick={"data": partial(next_purchase, share=SHARE)},
 )
