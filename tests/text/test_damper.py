@@ -1,5 +1,6 @@
 """DAMPER: its loss by brute force, prototypes, thresholds and overlaps, what it measures, and what it refuses."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,7 @@ def test_thresholding_first_finds_the_same() -> None:
 
 def test_found_spans_do_not_overlap_and_the_higher_score_wins(method: Damper) -> None:
     for text, some in zip(texts := spanned(20, 5, complete=True).texts.tolist(), method.scored(texts), strict=True):
-        for one, after in zip(some, some[1:], strict=False):
+        for one, after in pairwise(some):
             assert one.end <= after.start
         assert all(text[one.start : one.end].strip() == text[one.start : one.end] for one in some)
 

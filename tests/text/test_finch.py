@@ -1,5 +1,7 @@
 """FINCH against its definition, with scipy's connected components."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -30,7 +32,7 @@ def test_every_partition_is_the_definitions(seed: int) -> None:
     vectors = torch.randn(60, 6, dtype=torch.float64, generator=rng(seed))
     partitions = finch(vectors)
     assert same(partitions[0].numpy(), by_definition(vectors.numpy()))
-    for fine, coarse in zip(partitions, partitions[1:], strict=False):
+    for fine, coarse in pairwise(partitions):
         upper = by_definition(means(vectors, fine).numpy())
         assert same(coarse.numpy(), upper[fine.numpy()])
         assert int(coarse.max()) < int(fine.max())

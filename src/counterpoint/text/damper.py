@@ -110,7 +110,7 @@ class Damper(Method):
         return most if most is None else min(most, base.longest)
 
     def remarks(self, data: SpannedTexts) -> Sequence[str]:
-        """How many spans there are to learn from, and what the chunks cannot reach."""
+        """How many spans there are to learn from, and what is lacking."""
         learned, held = parted(data, self.options.held)
         rows = rows_of(learned)
         private = int(rows.private.sum())
@@ -162,6 +162,7 @@ class Damper(Method):
         first = [torch.zeros(1, dtype=torch.int64)]
 
         def make(batch: Any, clock: Clock) -> None:
+            self._kept.clear()  # the best epoch's weights may have come back
             self._settle(rows, held)
 
         def after(batch: Any, clock: Clock) -> None:

@@ -20,14 +20,16 @@ from counterpoint.text.vocabulary import Words, metric_private, static_encoder
 from counterpoint.training import Trainer
 
 _TRAINED: dict[Any, Damper] = {}
-"""The last encoder that was fitted, by all it depends on; the arms that differ in prototypes alone share it."""
+"""The last fitted encoders, by all they depend on; arms that differ in prototypes alone share one."""
+MOST = 2
 
 
 def trained(data: SpannedTexts, seed: int, **options: Any) -> Damper:
     """DAMPER fitted on texts, or the one fitted on the same a moment ago."""
     key = data.fingerprint(), seed, repr(sorted(options.items()))
     if key not in _TRAINED:
-        _TRAINED.clear()
+        for old in list(_TRAINED)[: len(_TRAINED) + 1 - MOST]:
+            del _TRAINED[old]
         _TRAINED[key] = Damper(**options).fit(data, trainer=Trainer(seed=seed, progress=False))
     return _TRAINED[key]
 
@@ -75,8 +77,7 @@ class Rewriting:
         self.method = trained(data, self.seed, **self.given)
         self.detector: Any = self.method
         if self.found_by == "untuned":
-            options = {**self.given, "epochs": 0}
-            self.detector = Damper(**options).fit(data, trainer=Trainer(seed=self.seed, progress=False))
+            self.detector = trained(data, self.seed, **{**self.given, "epochs": 0})
         return self
 
     def rewritten(self, data: SpannedTexts, epsilon: float) -> list[Rewritten]:

@@ -113,12 +113,12 @@ def _detector(name: str, target: str, about: str, **options: str) -> Arm:
 
 FINDING = (
     _variant("damper", "method", "FINCH's coarsest partition, the mean over prototypes"),
-    _variant("untuned", "placebo", "the same prototypes by MiniLM as it is"),
     _variant("max", "ablation", "the largest cosine instead of the mean", pool="max"),
     _variant("finest", "ablation", "FINCH's finest partition", level=0),
     _variant("finest max", "ablation", "FINCH's finest partition, the largest cosine", level=0, pool="max"),
     _variant("k-means", "ablation", "18 clusters of k-means", prototypes="kmeans"),
     _variant("one mean", "ablation", "one prototype per domain", prototypes="mean"),
+    _variant("untuned", "placebo", "the same prototypes by MiniLM as it is"),
     _detector("span classifier", "SpanClassifier", "logistic regression on MiniLM's vectors of the same spans"),
     _detector("tagger", "Tagger", "logistic regression on words, shapes and neighbours, as for named entities"),
     _detector("rules", "Rules", "patterns and a dictionary of the training texts' private spans"),
