@@ -165,9 +165,30 @@ def test_drawn_neighbourhoods_are_part_of_the_graph() -> None:
     assert {3, 40} <= set(met.tolist())
     assert drawn <= pairs
     assert len(met) <= 2 + 2 * 2 + 4 * 2
-    _, everyone = neighbourhood(structure, torch.tensor([3]), 1, 200, rng(0))
-    beside = {b if a == 3 else a for a, b in pairs if 3 in (a, b)}
-    assert set(everyone.tolist()) == beside | {3}
+
+
+def test_all_drawn_neighbours_are_those_of_pyg() -> None:
+    from torch_geometric.utils import k_hop_subgraph
+
+    pairs = torch.cat([some(60, 50), torch.tensor([[57], [58]])], dim=1)
+    structure = Structure.of(pairs.sort(dim=0).values.unique(dim=1), 60)
+    ends = structure.ends()
+    both = torch.cat([ends, ends.flip(0)], dim=1)
+    for seeds in ([3, 40], [57], [structure.degrees.argmin().item()]):
+        small, met = neighbourhood(structure, torch.tensor(seeds), 2, 500, rng(1))
+        expected, _, _, _ = k_hop_subgraph(torch.tensor(seeds), 2, both, num_nodes=60)
+        assert met.tolist() == expected.tolist()
+        inner = k_hop_subgraph(torch.tensor(seeds), 1, both, num_nodes=60)[0]
+        wanted = {tuple(pair) for pair in ends.T.tolist() if pair[0] in inner or pair[1] in inner}
+        assert {tuple(met[pair].tolist()) for pair in small.ends().T} == wanted
+
+
+def test_neighbours_are_drawn_alike_often() -> None:
+    star = Structure.of(torch.tensor([[0, 1, 2, 2], [2, 2, 3, 4]]), 5)
+    drawn = torch.cat([neighbourhood(star, torch.tensor([2]), 1, 1, rng(seed))[1] for seed in range(400)])
+    counts = drawn.bincount(minlength=5)
+    assert counts[2] == 400
+    assert all(70 < count < 130 for count in counts[[0, 1, 3, 4]])
 
 
 def test_the_classifier_is_scikit_learns() -> None:

@@ -78,8 +78,10 @@ def neighbourhood(
 ) -> tuple[Structure, Int[Tensor, " m"]]:
     """A graph of some nodes and of those met from them, and which nodes these are, in rising order.
 
-    In each hop every node met last draws so many neighbours, with putting back; an edge that was drawn is there once.
-    Memory grows with nodes and draws alone, not with the whole graph. Source: GraphSAGE, arXiv 1706.02216, section 3.1.
+    In each hop every node met last draws so many neighbours, with putting back; an edge that was drawn is there once,
+    both ways (PyG's NeighborLoader with `replace=True` and `subgraph_type="bidirectional"`, which needs compiled
+    packages). Memory grows with nodes and draws alone, not with the whole graph. Source: GraphSAGE, arXiv 1706.02216,
+    section 3.1.
 
     >>> graph = Structure.of(torch.tensor([[0, 1, 2], [1, 2, 3]]), 4)
     >>> small, met = neighbourhood(graph, torch.tensor([0]), 1, 5, torch.Generator().manual_seed(0))
@@ -89,13 +91,13 @@ def neighbourhood(
     met, last = nodes.unique(), nodes.unique()
     drawn = []
     for _ in range(hops):
-        start, count = structure.crow[last], structure.crow[last + 1] - structure.crow[last]
+        count = structure.crow[last + 1] - structure.crow[last] - 1
+        last, count = last[count > 0, None], count[count > 0, None]
         chance = torch.rand(len(last), neighbours, generator=generator, dtype=torch.float64)
-        place = start[:, None] + (chance * count[:, None]).long().clamp(max=count[:, None] - 1)
-        there = structure.edge[place.flatten()].unique()
-        there = there[there < structure.edges]
-        drawn.append(there)
-        reached = structure.col[place.flatten()].unique()
+        place = structure.crow[last] + (chance * count).long().clamp(max=count - 1)
+        place = (place + (structure.col[place] >= last)).flatten()  # not the node's own loop
+        drawn.append(structure.edge[place].unique())
+        reached = structure.col[place].unique()
         last = reached[~torch.isin(reached, met)]
         met = torch.cat([met, last]).sort().values
         if not len(last):
