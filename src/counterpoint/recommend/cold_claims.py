@@ -1,9 +1,7 @@
 """What is claimed of new items: known by their attributes they are found; on Amazon Beauty and on simulated shops."""
 
-import os
 from dataclasses import replace
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,17 +13,14 @@ from counterpoint.evaluation import Arm, Better, Claim, Mean, Outcome
 from counterpoint.evaluation.ranking import ranking_columns
 from counterpoint.recommend.assemble import k_core
 from counterpoint.recommend.attributes import Described
-from counterpoint.recommend.beauty import beauty as people_of_beauty
+from counterpoint.recommend.beauty import described
 from counterpoint.recommend.counts import Counting
 from counterpoint.recommend.histories import Histories
 from counterpoint.recommend.interactions import Interactions
-from counterpoint.recommend.items import beside, read_items
 from counterpoint.recommend.judge import ask, for_method, next_item, rank
 from counterpoint.recommend.simulate import departments
 from counterpoint.training import Method, MethodConfig, Phase
 
-ITEMS = Path("seqrec") / "RUCAIBox__CIKM2020-S3Rec" / "data" / "Beauty_item2attributes.json"
-"""Below the folder that COUNTERPOINT_DATA names: the attributes (brands, categories) of Amazon Beauty's items."""
 SHARE = 0.03
 """Items that are new in the validation part, and as many others in the test part."""
 Parts = tuple[Interactions, Interactions, Interactions]
@@ -33,7 +28,7 @@ Parts = tuple[Interactions, Interactions, Interactions]
 
 def beauty(seed: int, users: int) -> Parts:
     """So many users of Amazon Beauty, drawn by the seed, their 4-core; 3 % of the items are new in each judged part."""
-    whole = described_beauty()
+    whole = described()
     chosen = np.sort(np.random.Generator(np.random.PCG64(seed)).permutation(len(whole))[:users])
     part = k_core(whole.rows(chosen), 4)
     items = part.catalogue.num_rows
@@ -130,14 +125,6 @@ class Content(Described, Counting, Method):
         counts.index_put_((latest.items, latest.owners), torch.ones(len(latest.items)), accumulate=True)
         found: Tensor = matrix @ (matrix.T @ counts)
         return found.T
-
-
-@cache
-def described_beauty() -> Interactions:
-    """Amazon Beauty with the attributes of its items; raises `UserError` when a file is not there."""
-    data = people_of_beauty()
-    said = read_items(Path(os.environ["COUNTERPOINT_DATA"]) / ITEMS)
-    return replace(data, catalogue=beside(data.catalogue["id"].combine_chunks(), said)[0])
 
 
 METHOD = "sasrec-attributes"

@@ -132,7 +132,7 @@ MVCREC_ALL = replace(
         replace(arm, budget={**arm.budget, "epochs": 25}) if arm.budget else arm for arm in ARMS if arm.name in ALL
     ),
     predictions=tuple(prediction for prediction in PREDICTIONS if set(prediction.arms) <= set(ALL)),
-    cut="one seed, no search; 8 of the 15 arms; at most 3 epochs of all prefixes (SASRec: 25 of all histories), the best "
-    "by validation",
+    cut="one seed, no search; 8 of the 15 arms; at most 3 epochs of all prefixes (SASRec: 25 of all histories), the "
+    "best by validation",
     quick={"data": partial(next_purchase, share=SHARE)},
 )
