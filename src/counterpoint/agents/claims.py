@@ -16,7 +16,8 @@ from counterpoint.errors import UserError
 from counterpoint.evaluation import Above, Arm, Better, Claim
 
 MODEL = os.environ.get("COUNTERPOINT_MODEL", "smollm2")
-"""The frozen model; a larger one behind an endpoint takes its place by this variable."""
+"""The frozen model; a larger one behind an endpoint takes its place by this variable, with more and longer tasks."""
+SMALL = MODEL == "smollm2"
 SST2 = Path("sst2") / "clairett__pytorch-sentiment-classification" / "data" / "SST2" / "dev.tsv"
 GSM8K = Path("gsm8k") / "openai__grade-school-math" / "grade_school_math" / "data" / "train.jsonl"
 WEBSHOP = Path("trajectories") / "ysymyth__ReAct" / "webshop_react_trajectories.txt"
@@ -82,7 +83,10 @@ def episodes(seed: int) -> tuple[Trajectories, Trajectories, Trajectories]:
     return parts["train"], parts["validation"], parts["test"]
 
 
-TASKS = ("units", "larger", "sentiment")
+TASKS = ("larger",) if SMALL else ("larger", "units", "sentiment", "gsm8k")
+QUESTIONS, FEWER = (24, 12) if SMALL else (150, 150)
+CUT = "SmolLM2-135M in place of Qwen2.5-7B; {} short questions in three orders, a few of which share a pair of rules"
+ASKED = {"model": MODEL, **({"max_tokens": 16, "context": 1400} if SMALL else {})}
 STREAM_ARMS = (
     Arm("tf-ttcl", "tf-ttcl", about="rules from the best and against the worst answer"),
     Arm("no rules", "tf-ttcl", {"reflect": "none"}, role="placebo", about="equal samples, nothing learned"),
@@ -117,18 +121,18 @@ TF_TTCL = Claim(
         Better("accuracy", "tf-ttcl", than="self-consistency", required=False),
         Better("teacher", "tf-ttcl", than="no rules", required=False),
     ),
-    data=partial(streams, questions=50),
+    data=partial(streams, questions=QUESTIONS),
     judge=stream,
     measures=GAIN,
     seeds=(0, 1, 2),
     settings=tuple({"task": task} for task in TASKS),
-    budget={"model": MODEL, "max_tokens": 24, "context": 1400},
-    cut="SmolLM2-135M in place of Qwen2.5-7B; 50 short questions per task, in three orders",
+    budget={**ASKED, "batch_size": 4 if SMALL else 1},
+    cut=CUT.format(QUESTIONS) if SMALL else "",
     quick={
         "data": partial(streams, questions=8),
         "seeds": (0,),
-        "settings": ({"task": "larger"},),
-        "budget": {"model": MODEL, "max_tokens": 12, "context": 1400, "students": 2},
+        "settings": ({"task": TASKS[0]},),
+        "budget": {**ASKED, "max_tokens": 12, "students": 2},
     },
 )
 
@@ -138,13 +142,13 @@ TF_TTCL_SWITCHES = Claim(
     source="arXiv 2604.13552, the released code's switches; the model and the task are ours",
     arms=SWITCHES,
     predictions=tuple(Better("accuracy", "tf-ttcl", than=arm.name) for arm in SWITCHES if arm.name != "tf-ttcl"),
-    data=partial(streams, questions=50),
+    data=partial(streams, questions=FEWER),
     judge=stream,
     measures=GAIN,
     seeds=(0, 1, 2),
-    settings=({"task": "units"},),
-    budget={"model": MODEL, "max_tokens": 24, "context": 1400},
-    cut="SmolLM2-135M in place of Qwen2.5-7B; 50 short questions of one task, in three orders",
+    settings=({"task": TASKS[0]},),
+    budget={**ASKED, **({"batch_size": 3, "students": 2} if SMALL else {})},
+    cut=f"{CUT.format(FEWER)}; two Students" if SMALL else "",
 )
 
 CLEAR_ARMS = (

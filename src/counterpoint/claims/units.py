@@ -106,6 +106,8 @@ def run(store: Store, unit: Unit) -> None:
         train = arm.data(train, rng(unit.seed, "placebo", arm.name))
     start = time.perf_counter()
     method = method_class(arm)(**unit.options)
+    if hasattr(method, "calls"):
+        method.calls = store.folder.parent / "calls.sqlite"  # arms that ask one model the same share its reply
     watched = validation if unit.options.get("keep") else None  # judged after each epoch only to stop early
     method.fit(train, watched, trainer=Trainer(seed=unit.seed, progress=False, **unit.trainer))
     fitted = time.perf_counter()
