@@ -22,7 +22,7 @@ from counterpoint.objectives.relation import (
     paired,
     stacked,
 )
-from counterpoint.objectives.streamed import masses_over_own, own_share
+from counterpoint.objectives.streamed import masses_over_own, own_share, twin_share
 
 
 def info_nce(
@@ -81,7 +81,11 @@ def nt_xent(view0: Queries, view1: Keys, *, temperature: Temperature) -> RowLoss
     >>> nt_xent(torch.eye(4), torch.eye(4), temperature=0.1).mean()
     tensor(0.0003)
     """
-    both = stacked(*paired(view0, view1))
+    left, right = paired(view0, view1)
+    if _few(left, right, temperature, "positive", sides=2):
+        value = twin_share(torch.cat([left.vectors, right.vectors]), 1 / float(temperature))
+        return RowLoss(value, torch.ones_like(value, dtype=torch.bool), skips=False)
+    both = stacked(left, right)
     return info_nce(both, both, temperature=temperature, itself="excluded")
 
 
@@ -174,13 +178,16 @@ def _hard_mass(
     return log_mass(replace(queries, ids=ids), hard, temperature=temperature, over="negatives")
 
 
-def _few(left: Embeddings, right: Embeddings, temperature: Temperature, itself: Itself) -> bool:
-    """Whether the pairs are few, plain and of one precision, so that a dense softmax is the quickest."""
+def _few(left: Embeddings, right: Embeddings, temperature: Temperature, itself: Itself, sides: int = 1) -> bool:
+    """Whether the pairs are few, plain and of one precision, so that a dense softmax is the quickest.
+
+    With `sides=2` those of both sides as one set.
+    """
     a, b = left.vectors, right.vectors
     return (
         world() == 1
         and 1 < a.shape[0] == b.shape[0]
-        and a.shape[0] ** 2 <= streamed.SMALL
+        and (sides * a.shape[0]) ** 2 <= streamed.SMALL
         and not isinstance(temperature, Tensor)
         and temperature > 0
         and a.dtype == b.dtype

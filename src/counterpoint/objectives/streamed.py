@@ -136,6 +136,44 @@ class _OwnShare(torch.autograd.Function):
         )
 
 
+def twin_share(rows: Float[Tensor, "n2 d"], scale: float = 1.0) -> Float[Tensor, " n2"]:
+    """-log of the share that a row's twin, half the rows away, has in the sum of the row over all rows but itself.
+
+    >>> twin_share(torch.zeros(4, 2)).exp()
+    tensor([3., 3., 3., 3.])
+    """
+    value: Tensor = _TwinShare.apply(rows, scale)  # type: ignore[no-untyped-call]
+    return value
+
+
+class _TwinShare(torch.autograd.Function):
+    """As `_OwnShare`, of a set with itself; the twins' logits lie on the two diagonals half-way off the main one."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, scale: float) -> Tensor:
+        logits = rows.new_empty(rows.shape[0], rows.shape[0])
+        torch.addmm(logits, rows, rows.T, beta=0, alpha=scale, out=logits).fill_diagonal_(-torch.inf)
+        shares = logits.log_softmax(1)
+        ctx.save_for_backward(rows, shares)
+        ctx.scale = scale
+        return torch.cat([shares.diagonal(half) for half in _halves(rows)]).neg_()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        rows, shares = ctx.saved_tensors
+        gradient = gradient * ctx.scale
+        flow = shares.exp().mul_(gradient[:, None])
+        for half, own in zip(_halves(rows), gradient.chunk(2), strict=True):
+            flow.diagonal(half).sub_(own)
+        return torch.mm(flow + flow.T, rows, out=torch.empty_like(rows)), None
+
+
+def _halves(rows: Tensor) -> tuple[int, int]:
+    """Where the twins' diagonals lie: of the first half of the rows, and of the second."""
+    return rows.shape[0] // 2, -(rows.shape[0] // 2)
+
+
 @dataclass
 class Sheet:
     """The matrix of logits, of which one tile exists at a time."""
