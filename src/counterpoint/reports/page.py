@@ -1,6 +1,5 @@
 """Assemble the page: sections, data, style and script in one file."""
 
-from importlib.resources import files
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -10,6 +9,7 @@ from counterpoint.files import write_text
 from counterpoint.reports import people, rules, sections, trials
 from counterpoint.reports.atlas import atlas, captions, pictures
 from counterpoint.reports.folder import Folder, read
+from counterpoint.reports.frame import SCRIPTED, asset, framed
 from counterpoint.reports.made import made
 from counterpoint.reports.markup import Html, join, json_text, tag
 from counterpoint.reports.parts import Section
@@ -32,14 +32,20 @@ def write(run: Path) -> Path:
     if left_out:
         parts.append(Section("left-out", "Left out", tag("p", f"{left_out:,} pictures, to keep the page small.")))
     data = {"map": shown, "examples": _examples(folder), "pictures": needed, "captions": _captions(folder)}
-    page = Template(_asset("page.html")).substitute(
-        title=join([f"{folder.method} on {folder.source}"]),
-        style=_asset("style.css"),
-        contents=tag("ul", *(tag("li", tag("a", part.key.capitalize(), href=f"#{part.key}")) for part in parts)),
-        body=join(_part(part) for part in parts),
+    links = tag("ul", *(tag("li", tag("a", part.key.capitalize(), href=f"#{part.key}")) for part in parts))
+    scripts = Template(asset("scripts.html")).substitute(
         data=json_text(data),
         plotly=need("plotly.offline", "report").get_plotlyjs(),
-        script="\n".join(_asset(name) for name in SCRIPTS),
+        script="\n".join(asset(name) for name in SCRIPTS),
+    )
+    page = framed(
+        "report",
+        join([f"{folder.method} on {folder.source}"]),
+        join(_part(part) for part in parts),
+        skip=tag("a", "Skip to the verdict", class_="skip", href="#verdict"),
+        contents=tag("nav", links, aria_label="Sections"),
+        scripts=scripts,
+        allowed=SCRIPTED,
     )
     write_text(run / "report.html", page)
     return run / "report.html"
@@ -103,8 +109,3 @@ def _pictures(folder: Folder, shown: dict[str, Any] | None) -> tuple[dict[str, s
 def _captions(folder: Folder) -> dict[str, str]:
     """Caption the rows that the examples show."""
     return captions(folder, _example_ids(folder))
-
-
-def _asset(name: str) -> str:
-    """Read one of the page's own files."""
-    return (files("counterpoint.reports") / name).read_text(encoding="utf-8")

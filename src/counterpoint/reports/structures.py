@@ -1,13 +1,12 @@
 """What is shared by which views, as a page of its own: a heat map of structures by views, and the columns behind it."""
 
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from counterpoint.files import write_text
 from counterpoint.reports.folder import read
+from counterpoint.reports.frame import framed
 from counterpoint.reports.markup import Html, join, table, tag
 from counterpoint.reports.words import number
 
@@ -24,12 +23,8 @@ def write_structures(run: Path, found: Mapping[str, Any]) -> Path:
         tag("section", tag("h2", "How much of each view"), heat_map(found), tag("p", about(found), class_="note")),
         tag("section", tag("h2", "Which columns carry it"), *(_columns(part) for part in found["structures"])),
     ]
-    page = Template((files("counterpoint.reports") / "structures.html").read_text(encoding="utf-8")).substitute(
-        title=join([f"What the views share: {folder.method} on {folder.source}"]),
-        style=(files("counterpoint.reports") / "style.css").read_text(encoding="utf-8"),
-        body=join(parts),
-    )
-    write_text(run / PAGE, page)
+    title = join([f"What the views share: {folder.method} on {folder.source}"])
+    write_text(run / PAGE, framed("explanation", title, join(parts)))
     return run / PAGE
 
 
