@@ -323,19 +323,24 @@ def corrupt(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="A Parquet file to write.")],
     options: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Its reader's options.")] = None,
     how: Annotated[
-        Literal["swap", "hide", "noise"], typer.Option(help="Another row's view, no view, or noise in its place.")
+        Literal["swap", "hide", "noise", "drop", "exchange"],
+        typer.Option(help="Another row's view, no view or noise in its place; with --strength: noise added, parts lost."),
     ] = "swap",
     views: Annotated[
         str | None, typer.Option(metavar="VIEW,VIEW", help="One of these views is hit; any when left out.")
     ] = None,
     share: Annotated[float, typer.Option(help="The share of rows that are hit, drawn at random.")] = 0.3,
+    strength: Annotated[
+        float | None, typer.Option(help="Deviations of noise added, or the share of words, tokens or numbers hit.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="What the drawing follows from.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Make one view of some rows wrong or missing, to see what a method does then; the column corrupt says where."""
+    """Make one view of some rows wrong, worse or missing, to see what a method does then; column corrupt says where."""
     from counterpoint.serving.corrupt import corrupt as damage
 
-    made = damage(data, options or [], output, how, names(views) if views is not None else None, share, seed)
+    chosen = names(views) if views is not None else None
+    made = damage(data, options or [], output, how, chosen, share, seed, strength)
     if as_json:
         print_json(made)
     else:

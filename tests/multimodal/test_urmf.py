@@ -18,6 +18,7 @@ from counterpoint.multimodal.table import Table
 from counterpoint.multimodal.tokens import Tokens
 from counterpoint.multimodal.urmf import URMF
 from counterpoint.objectives import Gaussian
+from counterpoint.pretrained.texts import TextEncoder
 from counterpoint.training import Classifies, Clock, rng
 
 SMALL: dict[str, Any] = {"dim": 8, "heads": 2, "hidden": 8, "dropout": 0.0, "epochs": 1, "batch_size": 48}
@@ -243,3 +244,64 @@ def test_a_view_of_another_kind_is_refused(fitted: URMF) -> None:
         fitted.predict(Table.of({"other": [[1.0]]}))
     with pytest.raises(UserError, match='may not be called "interaction"'):
         URMF(**SMALL).fit(Table.of({"interaction": [[1.0], [2.0]]}, {"label": [0, 1]}))
+
+
+def test_one_view_can_be_used_alone(table: Table) -> None:
+    model = URMF(**SMALL, only=("image",)).fit(table)
+    said = model.predict(table)
+    assert list(said.weights) == ["image"]
+    assert said.labels == model.predict(replace(table, views={"image": table.views["image"]})).labels
+    with pytest.raises(UserError, match='only=imag: there is no such view; did you mean "image"'):
+        URMF(**SMALL, only=("imag",)).fit(table)
+
+
+def test_decisions_are_added_up_by_their_energy(table: Table) -> None:
+    method = prepared(table, fusion="energy", prior=0.0, alignment=0.0, contrast=0.0)
+    found = losses(method, table)
+    assert list(found) == ["task"]
+    fused, classes = latents(method, table)
+    said = {n: method.opinions.classifiers[f"latent_{n}"](q.mean) for n, q in fused.latents.items()}
+    whole = sum(one * (one.exp().sum(1).log() / 10)[:, None] for one in said.values())
+    torch.testing.assert_close(
+        found["task"], cross_entropy(whole, classes) + sum(cross_entropy(one, classes) for one in said.values())
+    )
+    half, masks = hide(table, "image", 0.5, np.random.default_rng(0))
+    told = URMF(**SMALL, fusion="energy").fit(table).predict(half)
+    total = sum(told.weights.values())
+    torch.testing.assert_close(total, torch.ones_like(total))
+    assert not told.weights["image"][torch.from_numpy(masks["image"])].any()
+
+
+def test_latents_side_by_side(table: Table) -> None:
+    method = prepared(table, fusion="concat")
+    fused, _ = latents(method, table)
+    beside = torch.cat([q.mean / 3 for q in fused.latents.values()], dim=1)
+    torch.testing.assert_close(fused.result.mean, method.network.stacked.head(beside)[:, :8])
+
+
+def test_from_epoch_five_a_views_gradients_grow_with_its_variance(table: Table) -> None:
+    """Of latents without interaction, so that a view's tokens are met once: the gradient of a bias is a sum of rows."""
+    options = {"interaction": False, "bottleneck": 0.0, "prior": 0.0, "alignment": 0.0, "contrast": 0.0}
+
+    def gradient(epoch: int, modulation: float) -> Tensor:
+        method = prepared(table, **options, modulation=modulation).train()
+        batch = method.batch(table, torch.arange(1), rng(0))
+        views = {name: values.double() for name, values in batch.views.items()}
+        method.losses(replace(batch, views=views), replace(CLOCK, epoch=epoch))["task"].backward()
+        return method.network.projections["view_image"][-1].bias.grad
+
+    method = prepared(table, **options)
+    variance = latents(method, table, 1)[0].latents["image"].variance.mean()
+    torch.testing.assert_close(gradient(4, 0.5), gradient(9, 0.0))
+    torch.testing.assert_close(gradient(5, 0.5), gradient(5, 0.0) * (1 + 0.5 * variance))
+
+
+def test_words_may_start_at_vectors_that_are_known() -> None:
+    texts = Table.of({"text": ["good day", "bad day", "good night", "bad night"]}, {"label": [0, 1, 0, 1]}, kind="text")
+    method = URMF(**SMALL, words="static")
+    method.prepare(method.measure(texts))
+    front = method.network.named_fronts["text"]
+    assert front.width == 256
+    assert front.vectors.weight.requires_grad
+    known = TextEncoder.from_source("static").encode(method.facts["views"]["text"]["words"])
+    torch.testing.assert_close(front.vectors.weight[1:], known)

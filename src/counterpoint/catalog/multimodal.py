@@ -92,7 +92,9 @@ ROWS = (
         summary="a class from several views, each weighted by how certain it is",
         status="reconstruction",
         claim="counterpoint.multimodal.urmf_claims:URMF",
-        further_claims=tuple(f"counterpoint.multimodal.urmf_claims:URMF_{name}" for name in ("MMSD2", "LEAK")),
+        further_claims=tuple(
+            f"counterpoint.multimodal.urmf_claims:URMF_{name}" for name in ("BASELINES", "MMSD2", "LEAK")
+        ),
         against=None,
     ),
     _table_method(

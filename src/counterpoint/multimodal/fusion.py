@@ -1,6 +1,6 @@
 """Token sequences of several views fused by how certain each is: attention, Gaussian heads, weights, a classifier."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,7 +12,10 @@ from counterpoint.multimodal.kinds.kind import Front
 from counterpoint.multimodal.tokens import Tokens, tokens_of
 from counterpoint.objectives import Gaussian
 
-Fusion = Literal["precision", "variance", "gate", "uniform"]
+Fusion = Literal["precision", "variance", "gate", "uniform", "concat", "energy"]
+STACKED = ("gate", "concat")
+UNWEIGHTED = ("uniform", "concat", "energy")
+"""Whose latents count alike when they are fused; those of "energy" are not: their decisions are."""
 Order = Literal["cross-self", "self-cross"]
 INTERACTION = "interaction"
 """The name of the latent that attention makes of all views, beside those of the views."""
@@ -96,7 +99,7 @@ def weights(
     """How much each latent counts in each dimension: a softmax over the latents that a row has.
 
     Of -log variance for "precision" (so the weights are the normalised precisions), of -variance for "variance" and
-    "gate" (for two latents the rule of arXiv 2604.06728's predecessor EAU), of nothing for "uniform".
+    "gate" (for two latents the rule of arXiv 2604.06728's predecessor EAU), of nothing for the others.
 
     >>> sure, unsure = (Gaussian(torch.zeros(1, 1), torch.tensor([[v]]).log()) for v in (1.0, 3.0))
     >>> here = torch.tensor([True])
@@ -108,7 +111,7 @@ def weights(
     for name, latent in latents.items():
         if fusion == "precision":
             trust = -latent.log_variance
-        elif fusion == "uniform":
+        elif fusion in UNWEIGHTED:
             trust = torch.zeros_like(latent.mean)
         else:
             trust = -latent.variance
@@ -127,20 +130,47 @@ def averaged(latents: Mapping[str, Gaussian], shares: Mapping[str, Float[Tensor,
     return Gaussian(mean, variance.clamp(min=torch.finfo(variance.dtype).tiny).log())
 
 
-class Gated(nn.Module):
-    """EAU's way from weighted latents to the fused one: a gate per channel over the stacked means, then a linear head.
+class Stacked(nn.Module):
+    """Weighted latents side by side -> the fused one, by a linear head; with `gate` a gate per channel comes before it.
 
-    Source: the predecessor EAU (CVPR 2024) as its card tells it; the form of the gate is a reconstruction.
+    With the gate EAU's way (CVPR 2024, as its card tells it; the form of the gate is a reconstruction), without it
+    concatenation.
     """
 
-    def __init__(self, latents: int, dim: int) -> None:
+    def __init__(self, latents: int, dim: int, gate: bool) -> None:
         super().__init__()
-        self.gate, self.head = nn.Linear(latents * dim, latents * dim), nn.Linear(latents * dim, 2 * dim)
+        self.gate = nn.Linear(latents * dim, latents * dim) if gate else None
+        self.head = nn.Linear(latents * dim, 2 * dim)
 
     def forward(self, latents: Mapping[str, Gaussian], shares: Mapping[str, Float[Tensor, "n d"]]) -> Gaussian:
         stacked = torch.cat([shares[name] * latent.mean for name, latent in latents.items()], dim=1)
-        mean, log_variance = self.head(stacked * self.gate(stacked).sigmoid()).chunk(2, dim=1)
+        opened = stacked if self.gate is None else stacked * self.gate(stacked).sigmoid()
+        mean, log_variance = self.head(opened).chunk(2, dim=1)
         return Gaussian(mean, log_variance.clamp(*LOG_VARIANCE))
+
+
+class Opinions(nn.Module):
+    """A classifier per latent; their logits are added up, each set weighted by how sharp it is.
+
+    The weight of a latent is the log-sum-exp of its own logits over 10 (its negative energy), without gradient.
+    Source: QMF, arXiv 2306.02050, as we know it, without its ranking of the weights by the history of losses: a
+    reconstruction.
+    """
+
+    def __init__(self, method: Any, names: Sequence[str], classifier: Callable[[], nn.Module]) -> None:
+        super().__init__()
+        self.classifiers = nn.ModuleDict()
+        for name in names:
+            with method.seeded(f"opinion {name}"):
+                self.classifiers[f"latent_{name}"] = classifier()
+
+    def forward(
+        self, latents: Mapping[str, Gaussian], present: Mapping[str, Bool[Tensor, " n"]]
+    ) -> tuple[dict[str, Float[Tensor, "n c"]], dict[str, Float[Tensor, " n"]]]:
+        """The logits of each latent, and the weight of each; 0 where a row lacks it."""
+        said = {name: self.classifiers[f"latent_{name}"](latent.mean) for name, latent in latents.items()}
+        sharp = {name: (one - one.log_softmax(dim=1))[:, 0].detach() / 10 for name, one in said.items()}
+        return said, {name: weight * present[name] for name, weight in sharp.items()}
 
 
 class FusionNetwork(nn.Module):
@@ -161,17 +191,19 @@ class FusionNetwork(nn.Module):
                 self.projections[f"view_{name}"] = nn.Sequential(
                     nn.Linear(front.width, o.dim), nn.ReLU(), nn.Dropout(o.dropout), nn.Linear(o.dim, o.dim)
                 )
-        self.latents = [*self.names, *([INTERACTION] if o.interaction else [])]
-        if o.interaction:
+        together = o.interaction and len(self.names) > 1
+        self.latents = [*self.names, *([INTERACTION] if together else [])]
+        self.modulation = 0.0
+        if together:
             with method.seeded("interaction"):
                 self.interaction = Interaction(o.dim, o.heads, o.dropout, o.order)
         self.heads = nn.ModuleDict()
         for name in self.latents:
             with method.seeded(f"head {name}"):
                 self.heads[f"latent_{name}"] = Head(o.dim)
-        if self.fusion == "gate":
+        if self.fusion in STACKED:
             with method.seeded("gate"):
-                self.gate = Gated(len(self.latents), o.dim)
+                self.stacked = Stacked(len(self.latents), o.dim, self.fusion == "gate")
 
     def forward(self, views: Mapping[str, Tensor]) -> Fused:
         """Fuse the views given; the run's other views count as absent."""
@@ -186,8 +218,17 @@ class FusionNetwork(nn.Module):
             pooled[INTERACTION], present[INTERACTION] = self.interaction(first, Tokens.joined(others)), first.present
         latents = {name: self.heads[f"latent_{name}"](pooled[name]) for name in self.latents}
         shares = weights(latents, present, self.fusion)
-        result = self.gate(latents, shares) if self.fusion == "gate" else averaged(latents, shares)
+        result = self.stacked(latents, shares) if self.fusion in STACKED else averaged(latents, shares)
+        if self.modulation:
+            self._modulate(tokens, latents)
         return Fused(latents, present, shares, result)
+
+    def _modulate(self, tokens: Mapping[str, Tokens], latents: Mapping[str, Gaussian]) -> None:
+        """Let the gradient that reaches a view's encoder grow with the row's uncertainty about the view."""
+        for name in self.names:
+            factor = 1 + self.modulation * latents[name].variance.detach().mean(dim=1)[:, None, None]
+            if tokens[name].vectors.requires_grad:
+                tokens[name].vectors.register_hook(lambda gradient, factor=factor: gradient * factor)
 
     @property
     def named_fronts(self) -> dict[str, Front]:

@@ -11,8 +11,8 @@ from counterpoint.errors import UserError, nearest
 from counterpoint.evaluation import Mean, Outcome, geometry
 from counterpoint.evaluation.outcome import Columns, Measure
 from counterpoint.multimodal.assess import SWAPPED, reliability_of_swapped
+from counterpoint.multimodal.corrupt import perturb
 from counterpoint.multimodal.judge import candidate_sets
-from counterpoint.multimodal.perturb import perturb
 from counterpoint.multimodal.table import Table
 
 MOST_CLASSES = 1000

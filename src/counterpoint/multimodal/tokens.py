@@ -16,6 +16,7 @@ from counterpoint.multimodal.kinds import KINDS
 from counterpoint.multimodal.kinds.kind import Front, How, Index
 from counterpoint.multimodal.kinds.tokens import TokenRows
 from counterpoint.multimodal.table import View
+from counterpoint.pretrained.texts import TextEncoder
 
 WORD = re.compile(r"<\w+>|\w[\w']*|[^\w\s]")
 MOST_WORDS = 30_000
@@ -51,14 +52,16 @@ class Tokens:
 
 
 class Words(Front):
-    """The words of a text as learned vectors; words that training rows hardly have share one."""
+    """The words of a text as learned vectors, from `start` on; words that training rows hardly have share one."""
 
-    def __init__(self, facts: Mapping[str, Any], width: int) -> None:
+    def __init__(self, facts: Mapping[str, Any], width: int, start: Float[Tensor, "v w"] | None = None) -> None:
         super().__init__()
-        self.width = width
+        self.width = facts.get("width", width)
         self.places = {word: place for place, word in enumerate(facts["words"], start=1)}
         self.key = hashlib.blake2b("\n".join(self.places).encode("utf-8", "surrogatepass")).hexdigest()
-        self.vectors = nn.Embedding(len(self.places) + 1, width)
+        self.vectors = nn.Embedding(len(self.places) + 1, self.width)
+        if start is not None:
+            self.vectors.weight.data[1:] = start
 
     def tensor(self, view: View, index: Index) -> Int[Tensor, "n l"]:
         """Numbers of words (0: rare), -1 behind the last one."""
@@ -106,20 +109,24 @@ def vocabulary(texts: Iterable[str], least: int = LEAST) -> list[str]:
     return [word for _, word in known[:MOST_WORDS]]
 
 
-def measure_tokens(view: View, how: How) -> dict[str, Any]:
-    """JSON facts of training rows, from which `token_front` is made."""
+def measure_tokens(view: View, how: How, static: bool = False) -> dict[str, Any]:
+    """JSON facts of training rows, from which `token_front` is made; `static`: words start at WordLlama's vectors."""
     facts: dict[str, Any] = {"kind": view.kind}
     if view.kind == "text":
         assert view.items is not None
         used = view.values[view.values >= 0].tolist()
-        return facts | {"words": vocabulary(view.items.entries[number] for number in used)}
+        facts["words"] = vocabulary(view.items.entries[number] for number in used)
+        if static:
+            found = how.bases[view.name] = TextEncoder.from_source("static").encode(facts["words"])
+            facts["width"] = found.shape[1]
+        return facts
     return facts | KINDS[view.kind].measure(view, how)
 
 
 def token_front(facts: Mapping[str, Any], width: int, base: Any = None) -> Front:
     """The first part of a view's way to tokens; learned word vectors have `width` numbers."""
     if facts["kind"] == "text":
-        return Words(facts, width)
+        return Words(facts, width, base)
     return KINDS[facts["kind"]].front(facts, base)
 
 

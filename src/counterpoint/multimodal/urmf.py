@@ -1,17 +1,18 @@
 """URMF: views fused by how certain each is of what it says, to predict a class."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from counterpoint.errors import UserError
-from counterpoint.multimodal.fusion import INTERACTION, Fused, Fusion, FusionNetwork, Order
+from counterpoint.errors import UserError, nearest
+from counterpoint.multimodal.fusion import INTERACTION, UNWEIGHTED, Fused, Fusion, FusionNetwork, Opinions, Order
 from counterpoint.multimodal.kinds.kind import How
 from counterpoint.multimodal.labels import assess_labels, classes_of, codes, label_column, labelled
 from counterpoint.multimodal.table import Table
@@ -26,6 +27,8 @@ ROWS = 1024
 """Rows fused at a time outside training."""
 REFERENCES = 256
 """Training rows kept as a yardstick for reliability."""
+MODULATED = 5
+"""The epoch from which on gradients are modulated (EAU's code)."""
 
 
 class URMF(Method):
@@ -51,12 +54,18 @@ class URMF(Method):
         batch_size: int = Field(128, ge=2, description="rows per step")
 
         label: str = Field("label", description="the column to predict")
+        only: tuple[str, ...] = Field((), description="views used; none named: all")
+        words: Literal["learned", "static"] = Field(
+            "learned", description="vectors of a text's words at the start: random, or WordLlama's; both learn"
+        )
         dim: int = Field(128, ge=2, description="numbers in a token and in a latent")
         heads: int = Field(4, ge=1, description="heads of the attention; dim is a multiple of it")
         hidden: int = Field(64, ge=1, description="units of the classifier's hidden layer")
         dropout: float = Field(0.2, ge=0, lt=1, description="dropout in projections, attention and classifier")
         fusion: Fusion = Field(
-            "precision", description="weights by precision, by exp(-variance), those and EAU's gate, or equal ones"
+            "precision",
+            description="weights by precision, by exp(-variance), those and EAU's gate, or equal ones; latents side by "
+            "side; or decisions weighted by their energy",
         )
         interaction: bool = Field(True, description="a latent of the views' attention to each other, beside their own")
         order: Order = Field("cross-self", description="attention to the other views first, or to the own tokens")
@@ -67,6 +76,9 @@ class URMF(Method):
         symmetric: bool = Field(False, description="divergence between views in both directions, averaged")
         contrast: float = Field(1e-3, ge=0, description="weight of the self-sampling contrast; 0: off")
         temperature: float = Field(0.5, gt=0, description="temperature of the self-sampling contrast")
+        modulation: float = Field(
+            0.0, ge=0, description="from epoch 5 on gradients of a view grow by this share of its variance; EAU's: 0.01"
+        )
 
         @model_validator(mode="after")
         def _heads_divide(self) -> "URMF.Config":
@@ -77,7 +89,7 @@ class URMF(Method):
         @property
         def uncertain(self) -> bool:
             """Whether anything learns the variances."""
-            return self.fusion != "uniform" or any((self.bottleneck, self.prior, self.alignment, self.contrast))
+            return self.fusion not in UNWEIGHTED or any((self.bottleneck, self.prior, self.alignment, self.contrast))
 
     Data = Table
     judge, assess = staticmethod(labelled), staticmethod(assess_labels)
@@ -88,49 +100,62 @@ class URMF(Method):
     def measure(self, data: Table) -> dict[str, Any]:
         """What sizes each view's way to tokens, and the classes.
 
-        Raises `UserError` when the label column is absent or holds no classes, or for a view called "interaction".
+        Raises `UserError` when the label column is absent or holds no classes, for a view called "interaction", or
+        when `only` names a view that is not there.
         """
         if INTERACTION in data.views:
             raise UserError(f'{data.source}: a view may not be called "{INTERACTION}" here; give it another name')
         label = self.options.label
+        for name in (used := self.options.only or tuple(data.views)):
+            if name not in data.views:
+                raise UserError(f"{data.source}: only={name}: there is no such view; {nearest(name, data.views)}")
         self._how = How(learns=True)
-        views = {name: measure_tokens(view, self._how) for name, view in data.views.items()}
+        static = self.options.words == "static"
+        views = {name: measure_tokens(data.views[name], self._how, static) for name in data.views if name in used}
         return {"views": views, "label": label, "classes": classes_of(data, label)}
 
     def build(self, facts: dict[str, Any]) -> None:
         """The network, the classifier, and room for the yardstick of `reliability`."""
-        o, fronts = self.options, {}
+        o, fronts, how = self.options, {}, getattr(self, "_how", None)
         for name, view in facts["views"].items():
             with self.seeded(f"view {name}"):
-                fronts[name] = token_front(view, o.dim)
+                fronts[name] = token_front(view, o.dim, how.bases.pop(name, None) if how else None)
         self.network = FusionNetwork(self, facts["views"], fronts)
-        with self.seeded("classifier"):
-            self.classifier = nn.Sequential(
-                nn.Linear(o.dim, o.hidden), nn.ReLU(), nn.Dropout(o.dropout), nn.Linear(o.hidden, len(facts["classes"]))
-            )
+
+        def classifier() -> nn.Module:
+            last = nn.Linear(o.hidden, len(facts["classes"]))
+            return nn.Sequential(nn.Linear(o.dim, o.hidden), nn.ReLU(), nn.Dropout(o.dropout), last)
+
+        if o.fusion == "energy":
+            self.opinions = Opinions(self, self.network.latents, classifier)
+        else:
+            with self.seeded("classifier"):
+                self.classifier = classifier()
         for name in facts["views"]:
             self.register_buffer(f"reference {name}", torch.full((REFERENCES,), torch.nan))
 
     def batch(self, data: Table, rows: Int[Tensor, " n"], generator: torch.Generator) -> Batch:
         """The views of some rows; `context` holds the numbers of their classes, -1 without one."""
         found = codes(label_column(data, self.facts["label"])[rows.numpy()], self.facts["classes"])
-        made = batch_of(data, rows, self.network.named_fronts, generator)
+        used = replace(data, views={name: view for name, view in data.views.items() if name in self.facts["views"]})
+        made = batch_of(used, rows, self.network.named_fronts, generator)
         made.context["classes"] = torch.from_numpy(found)
         return made
 
     def losses(self, batch: Batch, clock: Clock) -> dict[str, Float[Tensor, ""]]:
         """The terms whose weight is above 0: task, bottleneck, prior, alignment, contrast."""
         o = self.options
+        self.network.modulation = o.modulation if self.training and clock.epoch >= MODULATED else 0.0
         fused: Fused = in_chunks(self.network, batch.views, self.chunk if self.training else 0)
         target, rows = batch.context["classes"], sizes(len(batch.ids))
         self._watch(fused)
         terms = {}
         if o.task:
-            terms["task"] = o.task * self._mistake(fused.result.mean, target, fused)
-        if o.bottleneck:
+            terms["task"] = o.task * self._task(fused, target)
+        if o.bottleneck and o.fusion != "energy":  # which fuses decisions: there is no fused latent
             drawn = fused.result.sample(_noise(fused.result.mean, rows, clock, "fused"))
             kept = gaussian_divergence(fused.result).mean(_share(fused.known, drawn))
-            terms["bottleneck"] = o.bottleneck * (kept + self._mistake(drawn, target, fused))
+            terms["bottleneck"] = o.bottleneck * (kept + self._mistake(self.classifier(drawn), target, fused.known))
         if o.prior:
             each = [gaussian_divergence(q).mean(_share(fused.present[n], q.mean)) for n, q in fused.latents.items()]
             terms["prior"] = o.prior * torch.stack(each).sum()
@@ -142,10 +167,20 @@ class URMF(Method):
             terms["contrast"] = o.contrast * torch.stack(each).sum()
         return terms
 
-    def _mistake(self, latent: Float[Tensor, "n d"], target: Int[Tensor, " n"], fused: Fused) -> Float[Tensor, ""]:
-        """Mean cross-entropy over the rows that have a label and a view."""
-        value = cross_entropy(self.classifier(latent), target.clamp(min=0), reduction="none")
-        return mean_over_ranks(value, _share((target >= 0) & fused.known, value))
+    def _task(self, fused: Fused, target: Int[Tensor, " n"]) -> Float[Tensor, ""]:
+        """The mistakes of the decision, and of each latent's own where decisions are added up."""
+        if self.options.fusion != "energy":
+            return self._mistake(self.classifier(fused.result.mean), target, fused.known)
+        said, sharp = self.opinions(fused.latents, fused.present)
+        own = [self._mistake(one, target, fused.present[name]) for name, one in said.items()]
+        return self._mistake(_together(said, sharp), target, fused.known) + torch.stack(own).sum()
+
+    def _mistake(
+        self, logits: Float[Tensor, "n c"], target: Int[Tensor, " n"], known: Bool[Tensor, " n"]
+    ) -> Float[Tensor, ""]:
+        """Mean cross-entropy over the rows that have a label and what is decided by."""
+        value = cross_entropy(logits, target.clamp(min=0), reduction="none")
+        return mean_over_ranks(value, _share((target >= 0) & known, value))
 
     def _apart(self, fused: Fused, one: str, other: str) -> Float[Tensor, ""]:
         """KL between two views' posteriors, over the rows that have both."""
@@ -239,10 +274,23 @@ class URMF(Method):
     def _said(self, fused: Fused) -> Predictions:
         """What the method says of fused rows."""
         nothing = ~fused.known
-        chances = self.classifier(fused.result.mean).softmax(dim=1).masked_fill(nothing[:, None], torch.nan)
-        weights = {name: w.mean(dim=1).masked_fill(nothing, torch.nan) for name, w in fused.weights.items()}
+        if self.options.fusion == "energy":
+            said, sharp = self.opinions(fused.latents, fused.present)
+            logits, total = _together(said, sharp), torch.stack([w.abs() for w in sharp.values()]).sum(dim=0)
+            counted = {name: w.abs() / total for name, w in sharp.items()}
+        else:
+            logits, counted = self.classifier(fused.result.mean), {n: w.mean(dim=1) for n, w in fused.weights.items()}
+        chances = logits.softmax(dim=1).masked_fill(nothing[:, None], torch.nan)
+        weights = {name: w.masked_fill(nothing, torch.nan) for name, w in counted.items()}
         told = _variances(fused) if self.options.uncertain else {}
         return Predictions.of_classes(self.facts["classes"], chances, weights=weights, variances=told)
+
+
+def _together(
+    said: Mapping[str, Float[Tensor, "n c"]], sharp: Mapping[str, Float[Tensor, " n"]]
+) -> Float[Tensor, "n c"]:
+    """Logits added up by their weights."""
+    return torch.stack([one * sharp[name][:, None] for name, one in said.items()]).sum(dim=0)
 
 
 def _variances(fused: Fused) -> dict[str, Float[Tensor, " n"]]:
