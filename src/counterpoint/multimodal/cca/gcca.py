@@ -1,6 +1,6 @@
 """Generalised CCA: as multi-view CCA, with each view cut to its principal components instead of a ridge."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -8,49 +8,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from counterpoint.multimodal.cca.linear import LinearConfig, covariances
-from counterpoint.multimodal.cca.variates import LinearVariates, shared_directions, whitened
-from counterpoint.multimodal.space import JOINT, scaled
+from counterpoint.multimodal.cca.linear import covariances
+from counterpoint.multimodal.cca.variates import LinearVariates, VariatesConfig, shared_directions, whitened
 from counterpoint.training import Method
-
-
-class GCCA(LinearVariates, Method):
-    """The variates nearest to all views' principal components: the leading directions of their bases side by side.
-
-    Each view is cut to the fewest principal components that hold a share of its variance; the components, scaled to
-    unit variance, stand side by side, and every leading right singular vector of them gives each view one variate, its
-    part of the vector brought to unit length. That is MAXVAR without a ridge: with all components it has MCCA's
-    directions. Variates are not weighted. The share and the number of variates are chosen as MCCA chooses its ridge.
-    Source: Kettenring 1971 (MAXVAR); the cut and the scale of the variates: Afshin-Pour et al. 2012, the form that
-    mvlearn 0.5.0 has (it also scales every row to unit variance first, which is not done here, and takes as many
-    variates as the view with the fewest components).
-
-    >>> from counterpoint.multimodal.simulate import xnor
-    >>> GCCA(dims=(8,)).fit(xnor(200, p=0.0, seed=0)).embed(xnor(4, p=0.0, seed=1)).shape
-    torch.Size([4, 8])
-    """
-
-    class Config(LinearConfig):
-        """Options of GCCA: the grids that are searched."""
-
-        shares: tuple[float, ...] = Field((0.5, 0.7, 0.9, 0.99), description="shares of a view's variance tried")
-        dims: tuple[int, ...] = Field((8, 16, 32, 64, 128), description="numbers of variates tried")
-
-    options: Config
-    recipe = f"""{scaled("scalers.scalers.view_NAME")}
-3. Multiply by `of NAME` (x W) and divide by the length (at least 1e-12). That is the view's vector.
-
-{JOINT}"""
-
-    def _knobs(self) -> list[dict[str, float]]:
-        """The shares of variance."""
-        return [{"share": share} for share in self.options.shares]
-
-    def _solved(
-        self, views: Sequence[Float[Tensor, "n _"]], knob: Mapping[str, float], generator: torch.Generator
-    ) -> list[Float[Tensor, "_ k2"]]:
-        """One projection per view."""
-        return solve(views, knob["share"], self.dim)
 
 
 def solve(views: Sequence[Float[Tensor, "n _"]], share: float, k: int) -> list[Float[Tensor, "_ k2"]]:
@@ -77,3 +37,28 @@ def components(covariance: Float[Tensor, "p p"], share: float) -> Float[Tensor, 
     kept = max(1, min(rank, int((held < share - 1e-12).sum()) + 1))
     found: Tensor = vectors[:, :kept] * values[:kept].clamp(min=1e-10).rsqrt()
     return found
+
+
+class GCCA(LinearVariates, Method):
+    """The variates nearest to all views' principal components: the leading directions of their bases side by side.
+
+    Each view is cut to the fewest principal components that hold a share of its variance; the components, scaled to
+    unit variance, stand side by side, and every leading right singular vector of them gives each view one variate, its
+    part of the vector brought to unit length. That is MAXVAR without a ridge: with all components it has MCCA's
+    directions. Variates are not weighted. The share and the number of variates are chosen as MCCA chooses its ridge.
+    Source: Kettenring 1971 (MAXVAR); the cut and the scale of the variates: Afshin-Pour et al. 2012, the form that
+    mvlearn 0.5.0 has (it also scales every row to unit variance first, which is not done here, and takes as many
+    variates as the view with the fewest components).
+
+    >>> from counterpoint.multimodal.simulate import xnor
+    >>> GCCA(dims=(8,)).fit(xnor(200, p=0.0, seed=0)).embed(xnor(4, p=0.0, seed=1)).shape
+    torch.Size([4, 8])
+    """
+
+    class Config(VariatesConfig):
+        """Options of GCCA: the grid that is searched beside that of numbers."""
+
+        shares: tuple[float, ...] = Field((0.5, 0.7, 0.9, 0.99), description="shares of a view's variance tried")
+
+    options: Config
+    knob, solved = "share", staticmethod(solve)

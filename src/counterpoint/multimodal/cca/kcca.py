@@ -8,8 +8,8 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from counterpoint.multimodal.cca.linear import LinearConfig, Spectrum, covariances
-from counterpoint.multimodal.cca.variates import Variates, shared_directions, shared_weights, whitened
+from counterpoint.multimodal.cca.linear import Spectrum, covariances
+from counterpoint.multimodal.cca.variates import Variates, VariatesConfig, shared_directions, shared_weights, whitened
 from counterpoint.multimodal.space import JOINT, scaled
 from counterpoint.multimodal.table import Table
 from counterpoint.training import Method
@@ -42,13 +42,12 @@ class KCCA(Variates, Method):
     torch.Size([4, 8])
     """
 
-    class Config(LinearConfig):
+    class Config(VariatesConfig):
         """Options of KCCA: the grids that are searched, and how many rows the kernels compare with."""
 
         landmarks: int = Field(256, ge=8, description="training rows that the kernels compare with")
         widths: tuple[float, ...] = Field((0.5, 1.0, 2.0), description="widths tried, in median distances")
         ridges: tuple[float, ...] = Field((0.01, 0.1, 1.0, 10.0), description="ridges tried")
-        dims: tuple[int, ...] = Field((8, 16, 32, 64, 128), description="numbers of variates tried")
 
     options: Config
     recipe = f"""{scaled("scalers.scalers.view_NAME")}

@@ -1,16 +1,32 @@
 """Multi-view CCA: one linear space for all views at once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from counterpoint.multimodal.cca.linear import LinearConfig, Spectrum, covariances
-from counterpoint.multimodal.cca.variates import LinearVariates, shared_directions, shared_weights, whitened
-from counterpoint.multimodal.space import JOINT, scaled
+from counterpoint.multimodal.cca.linear import Spectrum, covariances
+from counterpoint.multimodal.cca.variates import (
+    LinearVariates,
+    VariatesConfig,
+    shared_directions,
+    shared_weights,
+    whitened,
+)
 from counterpoint.training import Method
+
+
+def solve(views: Sequence[Float[Tensor, "n _"]], ridge: float, k: int) -> list[Float[Tensor, "_ k2"]]:
+    """Projections of each view onto at most k shared variates, weighted, in float64.
+
+    Whitening every view turns the generalised eigenproblem into an ordinary one.
+    """
+    blocks = covariances(views)
+    roots = [Spectrum(blocks[i][i]).inverse_root(ridge) for i in range(len(views))]
+    values, parts = shared_directions(whitened(blocks, roots), k)
+    weight = shared_weights(values, len(views))
+    return [(root @ part * weight).to(view.dtype) for root, part, view in zip(roots, parts, views, strict=True)]
 
 
 class MCCA(LinearVariates, Method):
@@ -27,36 +43,10 @@ class MCCA(LinearVariates, Method):
     torch.Size([4, 8])
     """
 
-    class Config(LinearConfig):
-        """Options of MCCA: the grids that are searched."""
+    class Config(VariatesConfig):
+        """Options of MCCA: the grid that is searched beside that of numbers."""
 
         ridges: tuple[float, ...] = Field((0.001, 0.01, 0.1, 1.0, 10.0), description="ridges tried")
-        dims: tuple[int, ...] = Field((8, 16, 32, 64, 128), description="numbers of variates tried")
 
     options: Config
-    recipe = f"""{scaled("scalers.scalers.view_NAME")}
-3. Multiply by `of NAME` (x W) and divide by the length (at least 1e-12). That is the view's vector.
-
-{JOINT}"""
-
-    def _knobs(self) -> list[dict[str, float]]:
-        """The ridges."""
-        return [{"ridge": ridge} for ridge in self.options.ridges]
-
-    def _solved(
-        self, views: Sequence[Float[Tensor, "n _"]], knob: Mapping[str, float], generator: torch.Generator
-    ) -> list[Float[Tensor, "_ k2"]]:
-        """One projection per view."""
-        return solve(views, knob["ridge"], self.dim)
-
-
-def solve(views: Sequence[Float[Tensor, "n _"]], ridge: float, k: int) -> list[Float[Tensor, "_ k2"]]:
-    """Projections of each view onto at most k shared variates, weighted, in float64.
-
-    Whitening every view turns the generalised eigenproblem into an ordinary one.
-    """
-    blocks = covariances(views)
-    roots = [Spectrum(blocks[i][i]).inverse_root(ridge) for i in range(len(views))]
-    values, parts = shared_directions(whitened(blocks, roots), k)
-    weight = shared_weights(values, len(views))
-    return [(root @ part * weight).to(view.dtype) for root, part, view in zip(roots, parts, views, strict=True)]
+    knob, solved = "ridge", staticmethod(solve)

@@ -1,24 +1,31 @@
 """One space of variates for all views, solved at once: what MCCA, GCCA and KCCA share."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from counterpoint.errors import UserError
 from counterpoint.evaluation.retrieval import ranks
 from counterpoint.multimodal import use
-from counterpoint.multimodal.cca.linear import ViewScalers, whole_rows
-from counterpoint.multimodal.space import Space
+from counterpoint.multimodal.cca.linear import LinearConfig, ViewScalers, whole_rows
+from counterpoint.multimodal.space import JOINT, Space, scaled
 from counterpoint.multimodal.table import Table
 from counterpoint.multimodal.views import batch_of, measure_views
 from counterpoint.training import Batch, Clock, Encoded, Phase, rng
 
 LEAST = 8
 HELD_OUT = 1000
+
+
+class VariatesConfig(LinearConfig):
+    """What all of them search, beside a grid of their own."""
+
+    dims: tuple[int, ...] = Field((8, 16, 32, 64, 128), description="numbers of variates tried")
 
 
 class Variates(Space):
@@ -97,7 +104,29 @@ class Variates(Space):
 
 
 class LinearVariates(Variates):
-    """Variates that are linear in the scaled values: one matrix per view, in the buffer `of NAME`."""
+    """Variates that are linear in the scaled values: one matrix per view, in the buffer `of NAME`.
+
+    `knob` is the setting that is tried, with the values of the option of that name and an s; `solved(views, value, k)`
+    gives a projection of each view onto at most k variates.
+    """
+
+    knob: ClassVar[str]
+    solved: ClassVar[Callable[[Sequence[Tensor], float, int], list[Tensor]]]
+    recipe = f"""{scaled("scalers.scalers.view_NAME")}
+3. Multiply by `of NAME` (x W) and divide by the length (at least 1e-12). That is the view's vector.
+
+{JOINT}"""
+
+    def _knobs(self: Any) -> list[dict[str, float]]:
+        """The values of the setting."""
+        return [{self.knob: value} for value in getattr(self.options, f"{self.knob}s")]
+
+    def _solved(
+        self: Any, views: Sequence[Float[Tensor, "n _"]], knob: Mapping[str, float], generator: torch.Generator
+    ) -> list[Float[Tensor, "_ k2"]]:
+        """One projection per view."""
+        found: list[Tensor] = self.solved(views, knob[self.knob], self.dim)
+        return found
 
     def build(self: Any, facts: dict[str, Any]) -> None:
         """Scalers of the views and one projection each; unused variates are zero."""
