@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from counterpoint.objectives.transport import Plan, prototype_codes, sinkhorn, swav
+from counterpoint.objectives.transport import Plan, prototype_codes, sinkhorn, sinkhorn_cost, swav
 
 
 def problem(*shape: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
@@ -138,6 +138,51 @@ def test_marginals(n: int, m: int, seed: int, epsilon: float) -> None:
     torch.testing.assert_close((found.plan.sum(1) - rows).abs().sum(), found.error, rtol=1e-6, atol=1e-12)
     assert found.iterations <= 7
     assert found.error <= 1e-9 or found.iterations == 7
+
+
+@pytest.mark.parametrize("scale", [0.5, 40.0], ids=["by products", "by logarithms"])
+def test_the_cost_is_what_the_plan_minimises(scale: float) -> None:
+    """All pairs of weights on one cost, small enough for products with its exponential and too large for that."""
+    cost, rows, columns = (value.detach() for value in problem(3, 4, 6))
+    cost = scale * cost[0]
+    values = sinkhorn_cost(cost, rows[:, None], columns[None], epsilon=0.1, iterations=100_000, tolerance=1e-13)
+    assert values.shape == (3, 3)
+    for one in range(3):
+        for other in range(3):
+            found = solved(cost, rows[one], columns[other], 0.1)
+            entropy = -torch.special.xlogy(found.plan, found.plan).sum()
+            torch.testing.assert_close(values[one, other], found.value - 0.1 * entropy, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("scale", [1.0, 40.0], ids=["by products", "by logarithms"])
+def test_gradients_of_the_cost(scale: float) -> None:
+    cost, rows, columns = (value.detach().requires_grad_() for value in problem(2, 3, 4))
+
+    def values(cost: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        options = {"epsilon": 0.1, "iterations": 100_000, "tolerance": 1e-14}
+        return sinkhorn_cost(scale * cost[0], rows.softmax(1)[:, None], columns.softmax(1)[None], **options)
+
+    assert gradcheck(values, (cost, rows, columns))
+
+
+def test_a_cost_in_fp32_reaches_its_marginals_where_plain_exponentials_would_not() -> None:
+    """Costs of 40 epsilons, and weights of zero, in the precision of training."""
+    cost = 2 * torch.rand(20, 30, generator=torch.Generator().manual_seed(0))
+    rows = torch.randn(8, 20, generator=torch.Generator().manual_seed(1)).mul(6).softmax(1)
+    columns = torch.cat([torch.ones(8, 10) / 10, torch.zeros(8, 20)], dim=1)
+    plan = sinkhorn(cost, epsilon=0.05, weight0=rows, weight1=columns, iterations=20_000, tolerance=1e-6).plan
+    assert float((plan.sum(-1) - rows).abs().sum(-1).max()) < 5e-6
+    torch.testing.assert_close(plan.sum(-2), columns, rtol=1e-5, atol=1e-7)
+    moved = sinkhorn_cost(cost.requires_grad_(), rows.requires_grad_(), columns, epsilon=0.05, iterations=200)
+    assert moved.isfinite().all()
+    assert all(part.isfinite().all() for part in torch.autograd.grad(moved.sum(), (cost, rows)))
+
+
+def test_with_no_tolerance_a_problem_does_not_depend_on_its_neighbours() -> None:
+    cost, rows, columns = (value.detach() for value in problem(5, 4, 6))
+    together = sinkhorn_cost(cost[0], rows, columns, epsilon=0.05, iterations=7)
+    alone = torch.stack([sinkhorn_cost(cost[0], rows[k], columns[k], epsilon=0.05, iterations=7) for k in range(5)])
+    torch.testing.assert_close(together, alone, rtol=1e-12, atol=1e-14)
 
 
 def test_half_precision_is_raised() -> None:

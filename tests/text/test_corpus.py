@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -38,7 +39,7 @@ def test_formats(ending: str, tmp_path: Path) -> None:
 
 def test_phrases_and_goal_are_part_of_what_it_is() -> None:
     corpus = Corpus.about("what hurts?", TEXTS, {"n": [1, 2, 3]}, [("back",), (), None])
-    part = corpus.rows([2, 0])
+    part = corpus.rows(np.array([2, 0]))
     assert isinstance(part, Corpus)
     assert part.candidates is not None
     assert part.candidates.tolist() == [None, ("back",)]

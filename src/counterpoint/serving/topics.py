@@ -24,6 +24,8 @@ ROW = "gctm-ot"
 GOALS = "goals.jsonl"
 EXAMPLES = 20
 """Documents of a topic that are told."""
+MOST_STEPS = 2500
+"""Steps of a fit whose epochs nobody chose."""
 STEPS = 100
 """Places of the page's slider."""
 USE = """`topics.json` has the topics with their words and documents, `documents.parquet` every document with its topic,
@@ -68,8 +70,9 @@ def topics(request: Topics, say: Say = jobs.silent) -> dict[str, Any]:
         raise UserError('--goal is empty; say what the topics shall answer: --goal "what is bothering people?"')
     _check_output(request.documents)
     reading, fitting = options.divide([*request.given, f"goal={request.goal}"], Corpus, GCTMOT.Config)
-    method, corpus = GCTMOT(**fitting), Corpus.read(request.corpus, **reading)
+    corpus = Corpus.read(request.corpus, **reading)
     say(f"{corpus.source}: {len(corpus)} documents")
+    method = _of_many(GCTMOT(**fitting), int(corpus.present.sum()), say)
     asked = None
     if request.model is not None:
         corpus, asked = _asked(request, corpus, say)
@@ -99,6 +102,16 @@ def topics(request: Topics, say: Say = jobs.silent) -> dict[str, Any]:
     return found | {"run": str(run.folder), "documents_file": str(path), "page": str(page)}
 
 
+def _of_many(method: Any, documents: int, say: Say) -> Any:
+    """The method, with fewer epochs where there are many documents and the user chose none."""
+    chosen = method.options
+    epochs = max(1, min(chosen.epochs, round(MOST_STEPS * chosen.batch_size / max(1, documents))))
+    if "epochs" in method.given or epochs == chosen.epochs:
+        return method
+    say(f"{documents} documents: {epochs} epochs are about {MOST_STEPS} steps; epochs=N decides otherwise")
+    return method.set_params(epochs=epochs)
+
+
 def told(method: Any, corpus: Any) -> dict[str, Any]:
     """What there is to tell of a fitted model on documents: topics, the best first, and every document's own."""
     from counterpoint.text.goals import nearness
@@ -114,7 +127,7 @@ def told(method: Any, corpus: Any) -> dict[str, Any]:
     place = (100 * near.argsort().argsort() // len(near)).astype(int)
     measured, weights = judged(method, seen, shares), method.word_shares().numpy()
     number = {word: column for column, word in enumerate(method.vocabulary)}
-    listed = []
+    listed: list[dict[str, Any]] = []
     for k, words in enumerate(method.top_words()):
         own = np.flatnonzero(best == k)
         examples = own[np.argsort(-shares[own, k], kind="stable")[:EXAMPLES]]

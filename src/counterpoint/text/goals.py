@@ -31,7 +31,7 @@ LONGEST = 4000
 """Letters of a document that a language model reads."""
 AGAIN = ("junk", "no answer")
 CUES = (
-    "about because due for from with without over against called using cause caused causes problem problems issue issues "
+    "about because due for from with without over against called using cause caused problem problems issue issues "
     "trouble hate love like want wants need needs wish annoying bothering bothered worried afraid tired sick complain "
     "complained complaint question"
 )

@@ -114,8 +114,11 @@ class Goaled(Counted):
         """k-means of the vectors of what documents say to the goal, and their words to the goal."""
         seen = views(data, self.vocabulary, self.base, self.finder)
         spoken = seen.goal.vectors[seen.spoken]
-        if len(spoken) < self.topics:
-            raise UserError(f"topics={self.topics}: only {len(spoken)} documents of {data.source} speak to the goal")
+        different = len(np.unique(spoken, axis=0))
+        if different < self.topics:
+            raise UserError(
+                f"topics={self.topics}: documents of {data.source} speak to the goal in {different} ways only"
+            )
         cluster: Any = need("sklearn.cluster", "eval")
         return cluster.KMeans(self.topics, n_init=5, random_state=self.seed).fit(spoken), seen.goal.counts[seen.spoken]
 
@@ -128,12 +131,16 @@ class GuidedLDA(LDA, Goaled):
         seeds = _of_clusters(clusters.labels_, said, self.topics) > 0
         parts: Any = need("sklearn.decomposition", "eval")
 
-        class Seeded(parts.LatentDirichletAllocation):  # type: ignore[misc, name-defined]
-            def _init_latent_vars(self, n_features: int, dtype: Any = np.float64) -> None:
-                super()._init_latent_vars(n_features, dtype=dtype)
-                self.topic_word_prior_ = self.topic_word_prior_ + SEEDED * seeds
-                self.components_ = self.components_ + SEEDED * seeds
-                self.exp_dirichlet_component_ = np.exp(_expected_log(self.components_))
+        class Seeded(parts.LatentDirichletAllocation):  # type: ignore[misc]
+            """Its prior is the usual one and the seeds, which each pass over the documents begins with anew."""
+
+            def _init_latent_vars(self, *given: Any, **named: Any) -> None:
+                super()._init_latent_vars(*given, **named)
+                _add(self, SEEDED * seeds)
+
+            def _em_step(self, *given: Any, **named: Any) -> None:
+                super()._em_step(*given, **named)
+                _add(self, SEEDED * seeds)
 
         return Seeded(self.topics, max_iter=20, random_state=self.seed)
 
@@ -169,12 +176,18 @@ def class_tfidf(counts: Float[np.ndarray, "k v"]) -> Float[np.ndarray, "k v"]:
     Source: arXiv 2203.05794, equation 2.
     """
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    return share * np.log(1 + counts.sum() / len(counts) / np.maximum(counts.sum(0), 1))
+    return np.asarray(share * np.log(1 + counts.sum() / len(counts) / np.maximum(counts.sum(0), 1)))
 
 
 def _of_clusters(assigned: Sequence[int] | Any, counts: Any, topics: int) -> Float[np.ndarray, "k v"]:
     """The words of all members of each cluster."""
     return np.stack([np.asarray(counts[assigned == k].sum(0), dtype=np.float64).ravel() for k in range(topics)])
+
+
+def _add(model: Any, counts: Float[np.ndarray, "k v"]) -> None:
+    """Further counts to an LDA's topics."""
+    model.components_ = model.components_ + counts
+    model.exp_dirichlet_component_ = np.exp(_expected_log(model.components_))
 
 
 def _expected_log(counts: Float[np.ndarray, "k v"]) -> Float[np.ndarray, "k v"]:

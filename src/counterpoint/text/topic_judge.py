@@ -98,10 +98,11 @@ def goal_alignment(method: Any, corpus: Corpus, shares: Float[np.ndarray, "n k"]
 def topic_vectors(method: Any) -> Float[np.ndarray, "k d"]:
     """A unit vector per topic: its top words' static vectors, weighted as the topic weighs them."""
     weights, place = np.asarray(method.word_shares()), {word: i for i, word in enumerate(method.vocabulary)}
+    topics = method.top_words(TOP)
+    vectors = iter(vectors_of([word for words in topics for word in words], JUDGE))
     rows = []
-    for k, words in enumerate(method.top_words(TOP)):
-        own = np.array([weights[k, place[word]] for word in words])
-        rows.append(_unit((own / max(own.sum(), 1e-12)) @ vectors_of(words, JUDGE)))
+    for k, words in enumerate(topics):
+        rows.append(_unit(sum(weights[k, place[word]] * next(vectors) for word in words)))
     return np.stack(rows)
 
 

@@ -174,7 +174,7 @@ class GCTMOT(Method):
     def phases(self, data: Corpus) -> Sequence[Phase]:
         """Where topics begin, then the steps; both over the documents that have a text."""
         rows = torch.from_numpy(np.flatnonzero(data.present))
-        size = self.options.batch_size
+        size = min(self.options.batch_size, max(2, len(rows)))
         return [
             self.phase("start", data, visit=self._start, plan=lambda g: [rows]),
             self.phase("fit", data, plan=lambda g: [rows[part] for part in shuffled(len(rows), size, g)]),
@@ -196,7 +196,7 @@ class GCTMOT(Method):
         """k-means of what speaks to the goal, or words at random."""
         seed, count = seed_of(clock.seed, "start") % 2**32, self.options.topics
         spoken = gather(batch.views["goal_vectors"][batch.views["spoken"]])
-        if self.options.start == "words" or len(spoken) < count:
+        if self.options.start == "words" or len(spoken.unique(dim=0)) < count:
             order = np.random.Generator(np.random.PCG64(seed)).permutation(len(self.rho))
             places = torch.from_numpy(np.resize(order, count))
             found = self.rho[places]

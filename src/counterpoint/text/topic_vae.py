@@ -80,7 +80,7 @@ class NeuralTopics(Method):
     def phases(self, data: Corpus) -> Sequence[Phase]:
         """The steps, over the documents that have a text."""
         rows = torch.from_numpy(np.flatnonzero(data.present))
-        size = self.options.batch_size
+        size = min(self.options.batch_size, max(2, len(rows)))
         return [self.phase("fit", data, plan=lambda g: [rows[part] for part in shuffled(len(rows), size, g)])]
 
     def batch(self, data: Corpus, rows: Int[Tensor, " n"], generator: torch.Generator) -> Batch:
@@ -108,7 +108,8 @@ class NeuralTopics(Method):
     def _words(self, shares: Float[Tensor, "n k"]) -> Float[Tensor, "n v"]:
         """The log-probability of each word."""
         if self.options.decoder == "product":
-            return self.spread_words(shares @ self.points).log_softmax(1)
+            logits: Tensor = self.spread_words(shares @ self.points)
+            return logits.log_softmax(1)
         return (shares @ (self.points @ self.rho.T).softmax(1)).clamp(min=1e-12).log()
 
     def word_shares(self) -> Float[Tensor, "k v"]:

@@ -12,6 +12,9 @@ from counterpoint.errors import UserError, need
 from counterpoint.pretrained.source import weights_hash
 from counterpoint.pretrained.texts import TextEncoder
 
+MANY = 100
+"""Texts whose vectors are kept for the next who asks."""
+
 
 @lru_cache(maxsize=2)
 def encoder(base: str) -> TextEncoder:
@@ -20,16 +23,19 @@ def encoder(base: str) -> TextEncoder:
 
 
 def vectors_of(texts: Sequence[str], base: str) -> Float32[np.ndarray, "n d"]:
-    """Unit vectors of texts; equal texts are encoded once, and the same texts again not at all."""
+    """Unit vectors of texts; equal texts are encoded once, and the same many texts again not at all."""
     place = {text: row for row, text in enumerate(dict.fromkeys(texts))}
-    return np.ascontiguousarray(_encoded(tuple(place), base)[[place[text] for text in texts]])
+    found = (_kept if len(place) >= MANY else _encoded)(tuple(place), base)
+    return np.ascontiguousarray(found[[place[text] for text in texts]])
 
 
-@lru_cache(maxsize=16)
 def _encoded(texts: tuple[str, ...], base: str) -> Float32[np.ndarray, "n d"]:
-    """Several methods ask for the vectors of one corpus, one after the other."""
     found: Any = encoder(base).encode(texts).numpy()
     return np.asarray(found)
+
+
+_kept = lru_cache(maxsize=8)(_encoded)
+"""Several methods ask for the vectors of one corpus, one after the other."""
 
 
 def cut_share(texts: Sequence[str], base: str) -> float:
