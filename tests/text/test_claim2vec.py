@@ -352,16 +352,30 @@ def test_near_duplicates_by_a_graph(run: Path, tmp_path: Path, capsys: pytest.Ca
     assert "what does best on the development texts" in captured.err
 
 
-def test_many_texts_are_left_to_the_graph(
+def test_many_texts_are_clustered_by_what_there_is_room_for(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("counterpoint.serving.cluster.LARGE", 10)
-    arguments = ["cluster", str(run), str(claims_file(tmp_path))]
-    assert main([*arguments, "-o", str(tmp_path / "out.parquet"), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["algorithm"] == "near-duplicates"
+    arguments = ["cluster", str(run), str(claims_file(tmp_path)), "--json"]
+    found = {}
+    for large in (5000, 10):
+        monkeypatch.setattr("counterpoint.serving.cluster.LARGE", large)
+        for name in ("auto", "average", "hdbscan"):
+            assert main([*arguments, "--algorithm", name]) == 0
+            found[large, name] = json.loads(capsys.readouterr().out)
+            assert found[large, name]["assigned"] == found[5000, name]["assigned"]
+    ranked = sorted(load(run).knobs().items(), key=lambda pair: -pair[1].ari)
+    monkeypatch.setattr("counterpoint.serving.cluster_many.free_memory", lambda device: 1)
+    monkeypatch.setattr("counterpoint.serving.cluster_many.MOST", 1)
+    assert main([*arguments, "-o", str(tmp_path / "out.parquet")]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["algorithm"] == "dbscan"
+    before = [name for name, _ in ranked[: [name for name, _ in ranked].index("dbscan")]]
+    assert captured.err.count("the next best algorithm on the development texts is taken") == len(before)
     assert pq.read_table(tmp_path / "out.parquet").column_names == ["id", "cluster", "size", "medoid"]
-    assert main([*arguments, "--algorithm", "average"]) == 2
-    assert "24 different texts are too many for average" in capsys.readouterr().err
+    assert main([*arguments, "--algorithm", "hdbscan"]) == 2
+    assert "hdbscan holds the distances between 24 texts" in capsys.readouterr().err
+    assert main([*arguments, "-k", "3"]) == 2
+    assert "take -k with --algorithm kmeans" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,11 @@ from jaxtyping import Float32, Int, Shaped
 from counterpoint import jobs
 from counterpoint.errors import UserError, nearest
 from counterpoint.files import atomic_path
+from counterpoint.serving.cluster_many import Many, TooManyError, cluster_many
 from counterpoint.serving.duplicates import near_duplicates
 from counterpoint.serving.search import Say, require
-from counterpoint.text.clusterers import ALGORITHMS, check_algorithm, medoids
+from counterpoint.text.clusterers import check_algorithm, medoids
+from counterpoint.text.clustering import DEFAULT
 from counterpoint.text.files import is_text, plain, read_file, texts_of
 from counterpoint.text.readers import GROUPS, IDS
 from counterpoint.training import Run, load
@@ -25,7 +27,7 @@ from counterpoint.training.progress import Progress
 
 GRAPH = "near-duplicates"
 LARGE = 5_000
-"""Different texts above which only the graph of near-duplicates is possible: the others hold n x n distances."""
+"""Different texts above which distances are no longer held for all pairs: algorithms go by parts, or from vectors."""
 BLOCK = 4096
 """Texts embedded at a time."""
 SHOWN = 20
@@ -67,9 +69,10 @@ def cluster(
     """Group the texts of a file that say the same; returns what was done, and the cluster and medoid of every row.
 
     `column` names the texts. Equal texts are one; blank ones are in no cluster and counted, as are texts longer than
-    the encoder reads. With `output` (.csv, .tsv or .parquet) the rows go to that file: id, cluster, size, medoid. Above
-    `LARGE` different texts, or when it is asked for, a graph of near-duplicates is searched block by block, with the
-    vectors in a temporary file. Raises `UserError` for a run whose method does not cluster, or a file without texts.
+    the encoder reads. With `output` (.csv, .tsv or .parquet) the rows go to that file: id, cluster, size, medoid. The
+    vectors are in a temporary file. Above `LARGE` different texts "auto" takes the best algorithm on the development
+    texts that there is room for. Raises `UserError` for a run whose method does not cluster, a file without texts, or
+    an algorithm for which the texts are too many.
     """
     method: Any = require(load(run), "cluster")
     _check_output(output)
@@ -123,29 +126,60 @@ def embedded(method: Any, texts: list[str], store: Path, watched: Progress) -> t
 
 def _found(method: Any, vectors: Float32[np.ndarray, "n d"], wish: Wish, progress: bool, say: Say) -> dict[str, Any]:
     """The cluster of each vector as `assigned`, and how it was found."""
-    large = len(vectors) > LARGE
-    if large and wish.algorithm in ALGORITHMS:
-        raise UserError(
-            f"{len(vectors)} different texts are too many for {wish.algorithm} (more than {LARGE}); "
-            f"take --algorithm {GRAPH}, with --threshold"
-        )
-    if large and wish.number is not None:
-        raise UserError(f"{len(vectors)} different texts are more than {LARGE}: leave out -k, give --threshold")
-    if not large and wish.algorithm != GRAPH:
-        knob = None if wish.threshold is None else 1 - wish.threshold
-        made = method.cluster_vectors(vectors, wish.algorithm, knob, wish.number)
-        chosen = {} if made.knob is None else {"knob": made.knob.value, "development_ari": made.knob.ari}
-        return {"assigned": made.assigned, "algorithm": made.algorithm, **chosen}
-    threshold = wish.threshold
+    if wish.algorithm == GRAPH:
+        return _graph(method, vectors, wish.threshold, progress, say)
+    knob = None if wish.threshold is None else 1 - wish.threshold
+    if len(vectors) > LARGE:
+        return _many(method, vectors, wish, knob, progress, say)
+    made = method.cluster_vectors(vectors, wish.algorithm, knob, wish.number)
+    chosen = {} if made.knob is None else {"knob": made.knob.value, "development_ari": made.knob.ari}
+    return {"assigned": made.assigned, "algorithm": made.algorithm, **chosen}
+
+
+def _graph(
+    method: Any, vectors: Float32[np.ndarray, "n d"], threshold: float | None, progress: bool, say: Say
+) -> dict[str, Any]:
+    """The connected parts of the graph of near-duplicates."""
     if threshold is None:
         threshold = 1 - method.knobs(("dbscan",))["dbscan"].value
         say(f"texts belong together from a cosine of {threshold:.3f}: what does best on the development texts")
     with Progress(GRAPH, len(vectors), on=progress) as bar:
         graph = near_duplicates(vectors, threshold, bar.update)
-    if graph.recall < 1:
-        say(f"the search is approximate: it finds {100 * graph.recall:.1f} % of the pairs of sampled texts")
+    _say_recall(graph.recall, say)
     search = {"search": graph.kind, "recall": graph.recall}
     return {"assigned": graph.assigned, "algorithm": GRAPH, "threshold": threshold, **search}
+
+
+def _many(
+    method: Any, vectors: Float32[np.ndarray, "n d"], wish: Wish, knob: float | None, progress: bool, say: Say
+) -> dict[str, Any]:
+    """The clusters of many texts by the algorithm that is wished for, or by the best one that there is room for."""
+    given = knob is not None or wish.number is not None
+    name = DEFAULT if wish.algorithm == "auto" and given else wish.algorithm
+    knobs = {} if given else method.knobs() if name == "auto" else method.knobs((name,))
+    ranked = sorted(knobs, key=lambda one: -knobs[one].ari) or [name]
+
+    def tried(name: str, *others: str) -> tuple[str, Many]:
+        try:
+            with Progress(name, len(vectors), on=progress) as bar:
+                at = knobs[name].value if knobs else knob
+                return name, cluster_many(vectors, name, at, wish.number, bar.update)
+        except TooManyError as error:
+            if not others:
+                raise
+            say(f"{str(error).partition(';')[0]}: the next best algorithm on the development texts is taken")
+            return tried(*others)
+
+    name, found = tried(*ranked)
+    _say_recall(found.recall, say)
+    chosen = {"knob": knobs[name].value, "development_ari": knobs[name].ari} if knobs else {}
+    search = {} if found.search is None else {"search": found.search, "recall": found.recall}
+    return {"assigned": found.assigned, "algorithm": name, **chosen, **search}
+
+
+def _say_recall(recall: float, say: Say) -> None:
+    if recall < 1:
+        say(f"the search is approximate: it finds {100 * recall:.1f} % of the pairs of sampled texts")
 
 
 def _sizes(assigned: Int[np.ndarray, " n"], told: Shaped[np.ndarray, " n"]) -> dict[str, Any]:

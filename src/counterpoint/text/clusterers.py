@@ -30,6 +30,9 @@ BEYOND = (1.2, 1.45)
 """Distances tried: these quantiles of the nearest-neighbour distances, and so many times the largest of them."""
 TOGETHER = 120
 """Texts that are clustered together when clustering is judged or tuned."""
+MANY = 5_000
+"""Texts above which k-means begins once, at random texts, and ends after 20 rounds: with a cluster for every few texts
+the usual careful beginning takes far longer than the rounds."""
 
 
 def _kmeans(vectors: Vectors, distances: Distances, share: float) -> Labels:
@@ -207,7 +210,8 @@ def dealt(said: Statements, together: int = TOGETHER) -> list[Int[np.ndarray, " 
 def _by_number(vectors: Vectors, name: str, number: int) -> Labels:
     cluster = need("sklearn.cluster", "eval")
     if name == "KMeans":
-        model = cluster.KMeans(number, n_init=2, random_state=0)
+        many: dict[str, Any] = {"init": "random", "n_init": 1, "max_iter": 20}
+        model = cluster.KMeans(number, random_state=0, **(many if len(vectors) > MANY else {"n_init": 2}))
     elif name == "Birch":
         model = cluster.Birch(threshold=1e-6, n_clusters=number)
     else:
