@@ -130,6 +130,10 @@ TABLE = Sample(
     about={
         "pretrained": About(lambda rows, seed: _read_table(rows, seed, "text"), {"encoder": {"notes": tiny.tiny()}}),
         "encoder": About(lambda rows, seed: _read_table(rows, seed, "text"), {"encoder": {"notes": tiny.tiny()}}),
+        "lora_rank": About(
+            lambda rows, seed: _read_table(rows, seed, "text"),
+            {"pretrained": "lora", "encoder": {"notes": tiny.tiny()}},
+        ),
         "augment": About(
             lambda rows, seed: _read_table(rows, seed, "pictures"),
             {"pretrained": "full", "encoder": {"notes": tiny_vit()}},
@@ -142,7 +146,11 @@ LABELLED = replace(
     metric="accuracy",
     small={**TABLE.small, "heads": 2, "dropout": 0.0},
     alone={"task": 0.0, "bottleneck": 0.0, "prior": 0.0, "alignment": 0.0},
-    choices={"dim": [8], "heads": [1], "label": ["other"]},
+    choices={"dim": [8], "heads": [1], "label": ["other"], "only": [("labs", "ecg")]},
+    about={
+        "words": About(lambda rows, seed: _read_table(rows, seed, "text"), {}),
+        "modulation": About(lambda rows, seed: table(rows, seed), {"epochs": 7}),
+    },
 )
 """Tables for methods that predict classes."""
 

@@ -52,6 +52,7 @@ class ViewsConfig(SGDConfig):
     hide: float = Field(0.0, ge=0, lt=1, description="share of views hidden at random in training")
     mix: float = Field(0.0, ge=0, description="mixup: rows mixed in training with others by shares from Beta(mix, mix)")
     pretrained: Pretrained = Field("frozen", description="encoders of texts and pictures: as they are, or learning too")
+    lora_rank: int = Field(8, ge=1, description="rank of the updates beside an encoder's layers (pretrained=lora)")
     encoder: dict[str, str] = Field(
         {}, description="encoder.VIEW=SOURCE: static, minilm, e5, efficientnet-lite0, a folder or a name on the hub"
     )
@@ -134,7 +135,7 @@ def linear(inputs: int, outputs: int) -> nn.Linear:
 def how(self: Method) -> How:
     """What the options ask of the kinds of view."""
     o = self.options
-    return How(o.scaling == "columns", learns=True, pretrained=o.pretrained, encoder=o.encoder, augment=o.augment)
+    return How(o.scaling == "columns", True, o.pretrained, o.lora_rank, o.encoder, o.augment)
 
 
 def measure(self: Any, data: Table) -> dict[str, Any]:

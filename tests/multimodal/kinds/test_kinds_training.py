@@ -59,6 +59,11 @@ def test_what_learns_follows_the_mode() -> None:
     assert not [k for k in ends["frozen"].state_dict() if "encoder.base" in k]
 
 
+def test_the_rank_of_low_rank_updates_is_an_option() -> None:
+    made = fitted("lora", epochs=1, lora_rank=3).state_dict()
+    assert {len(values) for key, values in made.items() if key.endswith(".down")} == {3}
+
+
 def test_pretrained_encoders_learn_at_their_own_pace() -> None:
     data = table()
     model = fitted("full", data, epochs=1)

@@ -26,16 +26,22 @@ Where = Callable[[int], str]
 class How:
     """What a method asks of the kinds: scaled numbers or raw ones, and how pretrained encoders are used.
 
-    With `learns` a kind may have parts of its own that learn (closed forms take fixed numbers). `encoder` names the
-    pretrained encoders of some views. `bases` holds what `measure` read, until `front` takes it.
+    With `learns` a kind may have parts of its own that learn (closed forms take fixed numbers). `rank` is that of
+    low-rank updates (`pretrained="lora"`), `encoder` names the pretrained encoders of some views. `bases` holds what
+    `measure` read, until `front` takes it.
     """
 
     scaled: bool = True
     learns: bool = False
     pretrained: Pretrained = "frozen"
+    rank: int = 8
     encoder: Mapping[str, str] = field(default_factory=dict)
     augment: float = 0.0
     bases: dict[str, Any] = field(default_factory=dict)
+
+    def updates(self) -> dict[str, int]:
+        """The rank of low-rank updates as a fact of a view, where there are any."""
+        return {"rank": self.rank} if self.pretrained == "lora" else {}
 
 
 class Front(nn.Module):

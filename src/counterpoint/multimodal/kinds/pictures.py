@@ -33,8 +33,6 @@ from counterpoint.pretrained.pictures import (
     unreadable,
 )
 
-RANK = 8
-"""Rank of low-rank updates (`pretrained=lora`)."""
 AT_ONCE = 1024
 """Rows whose pixels are looked at together."""
 NAMED = 5
@@ -57,7 +55,7 @@ class PictureFront(Front):
             base.check(facts["base"])
             self.encoder = PictureEncoder.of(base, facts["base"])
         if base is not None and mode == "lora":
-            borrow(self.encoder.network, RANK, base.source)
+            borrow(self.encoder.network, facts["rank"], base.source)
         self.width = self.encoder.width
 
     def tensor(self, view: View, index: Index) -> Float16[Tensor, "n 3 s s"]:
@@ -116,7 +114,7 @@ class Pictures(Kind):
         if how.pretrained == "lora" and base.config["model_type"] == LITE:
             raise UserError(f"encoder.{view.name}={LITE} has no linear layers for pretrained=lora; use frozen or full")
         how.bases[view.name] = base
-        facts |= {"base": base.facts(), "augment": how.augment, "complete": bool(view.present.all())}
+        facts |= how.updates() | {"base": base.facts(), "augment": how.augment, "complete": bool(view.present.all())}
         _room(view, base.size)
         made = pixels(view.items, facts["base"])
         for start in range(0, len(view.values), AT_ONCE):

@@ -26,8 +26,6 @@ from counterpoint.pretrained.tokens import Tokens
 
 FROZEN, LEARNED = "static", "minilm"
 """The encoder where none is named: word vectors are some thirty times as quick (benchmarks/views.py)."""
-RANK = 8
-"""Rank of low-rank updates (`pretrained=lora`)."""
 LOOKED_AT = 1000
 PROMPT = "document"
 
@@ -48,7 +46,7 @@ class TextFront(Front):
             base.check(facts["base"])
             self.encoder = TextEncoder.of(base, facts["base"])
         if base is not None and self.mode == "lora":
-            borrow(self.encoder.base, RANK, base.source)
+            borrow(self.encoder.base, facts["rank"], base.source)
         self.width = self.encoder.width
 
     @property
@@ -117,7 +115,7 @@ class Text(Kind):
         if how.pretrained == "lora" and source == "static":
             raise UserError(f"encoder.{view.name}=static has no layers for pretrained=lora; use frozen, full or minilm")
         base = how.bases[view.name] = read_base(source)
-        return facts | {"base": base.facts(), "complete": bool(view.present.all())}
+        return facts | how.updates() | {"base": base.facts(), "complete": bool(view.present.all())}
 
     def front(self, facts: Mapping[str, Any], base: Any = None) -> Front:
         """Scaled vectors of a frozen encoder, or the encoder."""
