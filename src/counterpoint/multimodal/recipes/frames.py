@@ -106,7 +106,7 @@ def _plain(data: bytes) -> Any:
         elif name == "MEMOIZE":
             memo.append(stack[-1])
         elif name in ("BINGET", "LONG_BINGET"):
-            stack.append(memo[argument])
+            stack.append(memo[int(argument or 0)])
         elif name == "APPENDS":
             taken = since_mark()
             stack[-1].extend(taken)
