@@ -18,9 +18,9 @@ def spanned(rows: int, seed: int, complete: bool = False) -> SpannedTexts:
     for row in range(rows):
         domain, private = row % 2, complete or row % 5 != 3
         text, found = "", []
-        for place in range(3):
-            text += ["the ", " of the ", ", and for "][place]
-            mine = private and place == row % 3
+        for place in range(2):
+            text += ["the ", " of the "][place]
+            mine = private and place == row // 2 % 2
             low = 20 * (1 - domain) if mine else 40
             words = " ".join(f"word{low + random.integers(20)}" for _ in range(int(random.integers(1, 5))))
             if mine:

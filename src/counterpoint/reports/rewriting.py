@@ -61,9 +61,9 @@ def _text(number: int, one: Any) -> Html:
         "section",
         tag("h2", f"Text {number}" + (f": {', '.join(domains)}" if domains else ": nothing was found")),
         tag("h3", "As it was"),
-        tag("p", before, class_="leaned before"),
+        tag("p", before, class_="leaned before", style="white-space:pre-wrap"),
         tag("h3", "Rewritten"),
-        tag("p", after, class_="leaned after"),
+        tag("p", after, class_="leaned after", style="white-space:pre-wrap"),
         tag("h3", "What is guaranteed"),
         tag("ul", *(tag("li", sentence) for sentence in one.statement)),
         aria_label=f"text {number}",
@@ -74,13 +74,13 @@ def marked(text: str, spans: Sequence[tuple[int, int, str, float | None]]) -> Ht
     """A text with some stretches replaced by words that are marked, each with its score if there is one.
 
     >>> marked("Ann <x>", [(0, 3, "Bo", 0.9)])
-    '<mark style="--heat:0.900">Bo<sub>0.90</sub></mark> &lt;x&gt;'
+    '<mark style="--heat:0.900;white-space:normal">Bo<sub>0.90</sub></mark> &lt;x&gt;'
     """
     pieces: list[object] = []
     at = 0
     for start, end, words, score in spans:
         heat = 0.35 if score is None else min(max(score, 0.0), 1.0)
         more = () if score is None else (tag("sub", f"{score:.2f}"),)
-        pieces += [text[at:start], tag("mark", words, *more, style=f"--heat:{heat:.3f}")]
+        pieces += [text[at:start], tag("mark", words, *more, style=f"--heat:{heat:.3f};white-space:normal")]
         at = end
     return join([*pieces, text[at:]])

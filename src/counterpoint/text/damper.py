@@ -16,11 +16,11 @@ from counterpoint.pretrained.source import Base, read_base
 from counterpoint.pretrained.texts import TextEncoder
 from counterpoint.pretrained.tokens import Tokeniser
 from counterpoint.text.finch import finch, means
-from counterpoint.text.locating import Found, Pool, Prototypes, locate
+from counterpoint.text.locating import Found, Pool, Prototypes, above, locate
 from counterpoint.text.preferences import Preferences, Rewriter
 from counterpoint.text.private_rows import PrivateRows, parted, rows_of
 from counterpoint.text.rewriting import Rewritten, proposer_of, rewritten
-from counterpoint.text.span_judge import best_threshold, located, recall_at
+from counterpoint.text.span_judge import best_threshold, located, matched, sweep
 from counterpoint.text.spans import SpannedTexts
 from counterpoint.text.writer import SpanWriter
 from counterpoint.training import Batch, Clock, Method, Optim, Phase, SGDConfig, in_chunks
@@ -66,6 +66,7 @@ class Damper(Method):
         gamma: float | None = Field(
             None, ge=-1, le=1, description="least score of a private span; none: chosen on held texts, per domain"
         )
+        join: bool = Field(True, description="found spans with blanks alone between them are one; the code: apart")
         held: float = Field(0.15, gt=0, lt=0.5, description="share of the texts kept to choose gamma on")
         rewriter: Rewriter = Rewriter()
 
@@ -228,9 +229,15 @@ class Damper(Method):
             some, gold = [scored[row] for row in mine], [held.spans[row] for row in mine]
             if not any(gold):
                 continue
+            words = [held.texts[row] for row in mine]
             if self.options.gamma is None:
-                self.gamma[number] = best_threshold(some, gold)
-            self.recalls[number] = recall_at(some, gold, float(self.gamma[number]))
+                self.gamma[number], self.recalls[number] = best_threshold(sweep(words, some, gold, self.joins))
+                continue
+            told = [
+                above(text, one, float(self.gamma[number]), self.joins) for text, one in zip(words, some, strict=True)
+            ]
+            right = [matched([(f.start, f.end) for f in one], spans) for one, spans in zip(told, gold, strict=True)]
+            self.recalls[number] = sum(right) / sum(map(len, gold))
 
     def _clustered(self, vectors: Float[Tensor, "n w"]) -> Float[Tensor, "k w"]:
         """The means of the clusters of a domain's private spans."""
@@ -249,6 +256,11 @@ class Damper(Method):
         return means(vectors, labels)
 
     # Use --------------------------------------------------------------------------------------------------
+
+    @property
+    def joins(self) -> bool:
+        """Whether neighbouring found spans are one."""
+        return bool(self.options.join)
 
     def gammas(self) -> dict[str, float]:
         """The threshold of each domain, by name."""
@@ -277,7 +289,7 @@ class Damper(Method):
     def locate(self, texts: Sequence[str]) -> list[list[Found]]:
         """The private spans of each text, in its order, at the run's thresholds."""
         gammas = self.gammas()
-        return [[one for one in some if one.level >= gammas[one.domain]] for some in self.scored(texts)]
+        return [above(text, some, gammas, self.joins) for text, some in zip(texts, self.scored(texts), strict=True)]
 
     def likeness(self, spans: Sequence[str], domains: Sequence[str]) -> Float[Tensor, " n"]:
         """The largest cosine of each span with a prototype of its domain: the card's domain score, unstandardised."""

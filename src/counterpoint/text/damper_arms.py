@@ -37,8 +37,11 @@ def trained(data: SpannedTexts, seed: int, **options: Any) -> Damper:
 class Variant:
     """DAMPER with prototypes, pooling or a level of its own over the encoder that all variants of a seed share."""
 
-    def __init__(self, prototypes: str = "finch", level: int = -1, pool: str = "mean", **options: Any) -> None:
-        self.changed = {"prototypes": prototypes, "level": level, "pool": pool}
+    def __init__(
+        self, prototypes: str = "finch", level: int = -1, pool: str = "mean", join: bool = True, **options: Any
+    ) -> None:
+        self.changed = {"prototypes": prototypes, "level": level, "pool": pool, "join": join}
+        self.joins = join
         self.given = options
 
     def fit(self, data: SpannedTexts, validation: Any = None, trainer: Trainer | None = None) -> "Variant":

@@ -14,7 +14,7 @@ from counterpoint.pretrained.texts import TextEncoder
 from counterpoint.text.chunks import WORD
 from counterpoint.text.locating import Found, locate
 from counterpoint.text.private_rows import parted, rows_of
-from counterpoint.text.span_judge import best_threshold
+from counterpoint.text.span_judge import best_threshold, sweep
 from counterpoint.text.spans import SpannedTexts
 from counterpoint.training import Trainer
 
@@ -34,6 +34,9 @@ LINES = 20
 class Detector:
     """What the protocol asks of a detector: scores, thresholds, and fitting on the texts DAMPER would learn from."""
 
+    joins = False
+    """Whether neighbouring found spans are one, as DAMPER's are."""
+
     def __init__(self, held: float = 0.15) -> None:
         self.held = held
 
@@ -43,7 +46,8 @@ class Detector:
         self.domains, self.seed = learned.names, 0 if trainer is None else trainer.seed
         self.learn(learned)
         scored = self.scored(list(held.texts))
-        self.chosen = dict.fromkeys(self.domains, best_threshold(scored, held.spans))
+        swept = sweep(list(held.texts), scored, held.spans, self.joins)
+        self.chosen = dict.fromkeys(self.domains, best_threshold(swept)[0])
         return self
 
     def learn(self, data: SpannedTexts) -> None:
@@ -149,6 +153,8 @@ def _features(words: Sequence[re.Match[str]], place: int) -> list[str]:
 
 class SpanClassifier(Detector):
     """Logistic regression on the frozen encoder's vectors of the spans that DAMPER learns from."""
+
+    joins = True
 
     def __init__(self, base: str = "minilm", max_length: int | None = 128, held: float = 0.15) -> None:
         super().__init__(held)

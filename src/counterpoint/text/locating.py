@@ -2,7 +2,7 @@
 
 import bisect
 import heapq
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -122,9 +122,25 @@ def _resolved(
     return sorted(taken, key=lambda one: one.start)
 
 
-def above(found: Sequence[Found], gamma: float) -> list[Found]:
-    """What a threshold finds."""
-    return [one for one in found if one.level >= gamma]
+def above(text: str, found: Sequence[Found], gamma: float | Mapping[str, float], join: bool) -> list[Found]:
+    """What a threshold finds, one for all domains or one each; with `join`, neighbours are one.
+
+    Neighbours have nothing but blanks between them; what they are joined to has the lower score and level.
+
+    >>> found = [Found(0, 3, 0.9, 0.9, "a"), Found(4, 7, 0.8, 0.8, "a")]
+    >>> [(one.start, one.end) for one in above("Ann Lee", found, 0.5, join=True)]
+    [(0, 7)]
+    """
+    kept = [one for one in found if one.level >= (gamma if isinstance(gamma, float) else gamma[one.domain])]
+    made: list[Found] = []
+    for one in kept:
+        last = made[-1] if made else None
+        if join and last is not None and text[last.end : one.start].isspace():
+            score, level = min(last.score, one.score), min(last.level, one.level)
+            made[-1] = Found(last.start, one.end, score, level, one.domain)
+        else:
+            made.append(one)
+    return made
 
 
 def joined(text: str, pieces: Sequence[Any], replacements: Sequence[str]) -> str:

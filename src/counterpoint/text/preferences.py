@@ -1,7 +1,7 @@
 """Preferences between rewrites of private spans, and direct preference optimisation of the model that rewrites."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -14,9 +14,6 @@ from counterpoint.pretrained.lowrank import strengthen
 from counterpoint.text.private_rows import PrivateRows
 from counterpoint.text.writer import SpanWriter
 from counterpoint.training import Clock, Phase, rng
-
-if TYPE_CHECKING:
-    from counterpoint.text.damper import Damper
 
 NONE = "none"
 DECODING = (
@@ -62,7 +59,7 @@ class Preferences:
         self.options = options
         self.rows: list[dict[str, Any]] = []
 
-    def phases(self, method: "Damper", rows: PrivateRows) -> list[Phase]:
+    def phases(self, method: Any, rows: PrivateRows) -> list[Phase]:
         """Rewrite and score spans, a few per step; choose; learn; forget the words."""
         o = self.options
         chosen = _drawn(rows, o.spans)
@@ -107,7 +104,7 @@ class Preferences:
             method.phase("forget", None, visit=forget, **still),
         ]  # fmt: skip
 
-    def _rewrites(self, method: "Damper", span: str, domain: str, clock: Clock) -> list[dict[str, Any]]:
+    def _rewrites(self, method: Any, span: str, domain: str, clock: Clock) -> list[dict[str, Any]]:
         """The different rewrites of one span under the ten settings, with what they score before standardisation."""
         writer: SpanWriter = method.writer
         noise = [rng(clock.seed, "rewrites", span, domain, number) for number in range(len(DECODING))]
@@ -128,7 +125,7 @@ class Preferences:
             for text, a, b in zip(texts, leak, near, strict=True)
         ]
 
-    def _choose(self, method: "Damper") -> None:
+    def _choose(self, method: Any) -> None:
         """The best and the worst rewrite of each span, by scores standardised over the first rewrites.
 
         Source: arXiv 2604.10145's code, alpha sigmoid(z of atanh s_dom) + (1 - alpha) sigmoid(z of s_leak), with the

@@ -97,7 +97,7 @@ class Budget:
         """
         return self.epsilon * self.spans
 
-    def told(self) -> dict[str, float]:
+    def told(self) -> dict[str, float | int]:
         """As JSON."""
         return {
             "epsilon_per_span": self.epsilon,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Shaped
@@ -15,13 +15,13 @@ from counterpoint.text.privacy import PLACEHOLDER, Budget, Randomness, check_eps
 from counterpoint.text.vocabulary import Asked, Words
 from counterpoint.text.writer import SpanWriter, Written
 
-if TYPE_CHECKING:
-    from counterpoint.text.damper import Damper
-
 LENGTHS = 32
 """Draws for one span at most."""
+TOGETHER = 512
+"""Spans that are proposed for at a time; bounds the memory of their chances."""
 
 
+@runtime_checkable
 class Proposer(Protocol):
     """Whoever proposes: `draws` of the mechanism per span over `outcomes`, said in words by `mechanism`."""
 
@@ -103,7 +103,7 @@ def promise(made: Sequence[Rewritten]) -> list[str]:
 
 
 def proposer_of(
-    method: "Damper", name: str = "auto", length: int | None = None, vocabulary: Sequence[str] | None = None
+    method: Any, name: str = "auto", length: int | None = None, vocabulary: Sequence[str] | None = None
 ) -> Proposer:
     """The proposer of a name; raises `UserError` for one that the run cannot have, or options that do not go together.
 
@@ -163,12 +163,23 @@ def rewritten(
 def _proposed(
     proposer: Proposer, spans: Sequence[str], domains: Sequence[str], epsilon: float, randomness: Randomness
 ) -> list[str | None]:
-    """What is proposed, None for all where proposing breaks off: a failure must not leave a span as it was."""
+    """What is proposed for each span, some hundred at a time."""
+    found: list[str | None] = []
+    for start in range(0, len(spans), TOGETHER):
+        some = slice(start, start + TOGETHER)
+        found += _block(proposer, spans[some], domains[some], epsilon, randomness)
+    return found
+
+
+def _block(
+    proposer: Proposer, spans: Sequence[str], domains: Sequence[str], epsilon: float, randomness: Randomness
+) -> list[str | None]:
+    """The same, None for all where proposing breaks off: a failure must not leave a span as it was."""
     try:
         found = proposer.propose(spans, domains, epsilon, randomness)
-    except (RuntimeError, OSError, ValueError, IndexError, KeyError, TypeError) as error:
-        if isinstance(error, UserError):
-            raise
+    except UserError:
+        raise
+    except (RuntimeError, OSError, ValueError, IndexError, KeyError, TypeError):
         return [None] * len(spans)
     if len(found) != len(spans):
         return [None] * len(spans)
@@ -176,7 +187,7 @@ def _proposed(
 
 
 def given_away(
-    method: "Damper", made: Sequence[Rewritten], pool: Mapping[str, Sequence[str]] | None = None
+    method: Any, made: Sequence[Rewritten], pool: Mapping[str, Sequence[str]] | None = None
 ) -> dict[str, Shaped[Any, " n"]]:
     """How much each replacement tells: a value per replaced span.
 

@@ -77,23 +77,24 @@ def _rows_of(path: Path, named: Named) -> list[Row]:
             {"text": text, "spans": spans, "domain": path.stem, "id": None, "columns": {}}
             for text, spans in _conll(path)
         ]
-    records = _json(path) if suffix == ".json" else _table(path)
+    records = _json(path) if suffix in (".json", ".jsonl", ".ndjson") else _table(path)
     return _records(path, records, named)
 
 
 def _json(path: Path) -> list[Row]:
-    """A JSON file that holds a list of objects."""
+    """A file that holds a list of objects, or one object per line."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}: byte {error.start + 1} is not UTF-8; convert the file, for example with iconv"
-        ) from None
-    except ValueError:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise UserError(f"{path}: line {line} is not UTF-8; convert the file, for example with iconv") from None
+    if path.suffix.lower() != ".json":
+        found: Any = objects(text.splitlines(), str(path))
+    else:
         try:
-            found = objects(path.read_text(encoding="utf-8-sig").splitlines(), str(path))
-        except UserError:
-            raise UserError(f"{path}: is not JSON") from None
+            found = json.loads(text)
+        except ValueError:
+            raise UserError(f"{path}: is not JSON; one object per line goes into a .jsonl") from None
     if not isinstance(found, list) or not found or not all(isinstance(row, dict) for row in found):
         raise UserError(f"{path}: must hold a list of objects with a text and its spans")
     return found

@@ -1,22 +1,25 @@
 """How private spans are judged that a method finds: against gold, at its own threshold and at equal recall."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from counterpoint.errors import UserError
 from counterpoint.evaluation import Mean, Outcome
 from counterpoint.evaluation.outcome import Columns, Measure
 from counterpoint.text.chunks import WORD, chunks
+from counterpoint.text.locating import above
 from counterpoint.text.spans import Span, SpannedTexts, iou, overlap
 
 HIT = 0.5
 """Shared characters over those of either, from which a found span is a gold one."""
 RECALLS = (0.5, 0.7)
 """Recalls at which detectors are compared."""
+STEPS, MOST = 500, 120
+"""Thresholds that are tried: so many to 1, and so many in all."""
 
 
 @dataclass(frozen=True)
@@ -88,14 +91,16 @@ def located(method: Any, data: SpannedTexts) -> Outcome:
         raise UserError(f"{data.source}: no text has a private span, so nothing can be judged")
     scored = method.scored(texts)
     gammas = method.gammas()
-    found = [[one for one in some if one.level >= gammas[one.domain]] for some in scored]
+    join = bool(getattr(method, "joins", False))
+    found = [above(text, some, gammas, join) for text, some in zip(texts, scored, strict=True)]
     table = [_counts(text, some, spans) for text, some, spans in zip(texts, found, gold, strict=True)]
-    columns = {name: np.array([row[name] for row in table]) for name in table[0]}
+    columns = {name: np.array([row[name] for row in table], dtype=np.float64) for name in table[0]}
     seen = data.columns.get("seen")
     unseen = np.ones(len(rows)) if seen is None else np.array([not seen[row] for row in rows], dtype=np.float64)
     columns |= {f"{name}_unseen": columns[name] * unseen for name in ("tp", "fp", "fn")}
+    swept = sweep(texts, scored, gold, join)
     for at in RECALLS:
-        columns |= _at_recall(scored, gold, at)
+        columns |= {f"{part}@{round(100 * at)}": values for part, values in swept.at_recall(at).items()}
     names = data.names
     columns["domain"] = np.array([names.index(str(data.domains[row])) for row in rows])
     columns["domain_right"] = np.array(
@@ -104,7 +109,7 @@ def located(method: Any, data: SpannedTexts) -> Outcome:
     return Outcome(data.ids[rows].astype(str), columns, MEASURES)
 
 
-def _counts(text: str, found: Sequence[Any], gold: Sequence[Span]) -> dict[str, float]:
+def _counts(text: str, found: Sequence[Any], gold: Sequence[Span]) -> dict[str, int]:
     """What one text adds to each sum."""
     pieces = [(one.start, one.end) for one in found]
     right, exact = matched(pieces, gold), len(set(pieces) & {(g.start, g.end) for g in gold})
@@ -155,53 +160,45 @@ def _shares_word(text: str, one: tuple[int, int], gold: Sequence[Span]) -> bool:
     return any(words & {word.group().lower() for word in WORD.finditer(text, g.start, g.end)} for g in gold)
 
 
-def _at_recall(
-    scored: Sequence[Sequence[Any]], gold: Sequence[Sequence[Span]], at: float
-) -> Mapping[str, Float[np.ndarray, " n"]]:
-    """tp, fp and fn of each text at the strictest threshold with this recall, or the laxest there is."""
-    level = threshold_at(scored, gold, at)
-    rows = []
-    for some, spans in zip(scored, gold, strict=True):
-        pieces = [(one.start, one.end) for one in some if one.level >= level]
-        right = matched(pieces, spans)
-        rows.append((right, len(pieces) - right, len(spans) - right))
-    name = f"@{round(100 * at)}"
-    return {
-        f"{part}{name}": np.array(values, dtype=np.float64)
-        for part, values in zip(("tp", "fp", "fn"), zip(*rows, strict=True), strict=True)
-    }
+@dataclass(frozen=True)
+class Sweep:
+    """For thresholds from strict to lax, and each text: how many spans are right, found, and gold."""
+
+    levels: Float[np.ndarray, " t"]
+    counts: Int[np.ndarray, "t n three"]
+
+    def recall(self) -> Float[np.ndarray, " t"]:
+        """The share of all gold spans that is found at each threshold."""
+        right, _, gold = self.counts.sum(axis=1).T
+        return np.asarray(right / np.maximum(gold, 1))
+
+    def f1(self) -> Float[np.ndarray, " t"]:
+        """2 tp / (2 tp + fp + fn) over all texts at each threshold."""
+        right, found, gold = self.counts.sum(axis=1).T
+        return np.asarray(2 * right / np.maximum(found + gold, 1))
+
+    def at_recall(self, at: float) -> dict[str, Float[np.ndarray, " n"]]:
+        """tp, fp and fn of each text at the strictest threshold with this recall, or the one with the most."""
+        enough = np.flatnonzero(self.recall() >= at - 1e-9)
+        right, found, gold = self.counts[enough[0] if len(enough) else int(self.recall().argmax())].T
+        return {"tp": right.astype(float), "fp": (found - right).astype(float), "fn": (gold - right).astype(float)}
 
 
-def threshold_at(scored: Sequence[Sequence[Any]], gold: Sequence[Sequence[Span]], at: float) -> float:
-    """The strictest level at which so large a share of the gold spans is found; the lowest when none is enough."""
-    levels, right = _levels(scored, gold)
-    hits = np.sort(levels[right == 1])[::-1]
-    needed = int(np.ceil(at * sum(map(len, gold))))
-    return float(hits[needed - 1] if needed <= len(hits) else levels.min(initial=0.0))
+def sweep(texts: Sequence[str], scored: Sequence[Sequence[Any]], gold: Sequence[Sequence[Span]], join: bool) -> Sweep:
+    """What at most 120 thresholds find, in steps of 0.002 or more between the levels there are."""
+    levels = np.array([one.level for some in scored for one in some])
+    steps = np.unique(np.floor(levels * STEPS) / STEPS)[::-1] if len(levels) else np.zeros(1)
+    if len(steps) > MOST:
+        steps = steps[np.linspace(0, len(steps) - 1, MOST).round().astype(int)]
+    counts = np.zeros((len(steps), len(texts), 3), dtype=np.int64)
+    for place, level in enumerate(steps.tolist()):
+        for row, (text, some, spans) in enumerate(zip(texts, scored, gold, strict=True)):
+            pieces = [(one.start, one.end) for one in above(text, some, level, join)]
+            counts[place, row] = matched(pieces, spans), len(pieces), len(spans)
+    return Sweep(steps, counts)
 
 
-def best_threshold(scored: Sequence[Sequence[Any]], gold: Sequence[Sequence[Span]]) -> float:
-    """The threshold from -1 to 1 in steps of 0.01 with the best F1, the lowest of equals."""
-    levels, right = _levels(scored, gold)
-    steps = np.arange(-100, 101) / 100
-    values = [2 * right[levels >= step].sum() / max(1, (levels >= step).sum() + sum(map(len, gold))) for step in steps]
-    return float(steps[int(np.argmax(values))])
-
-
-def recall_at(scored: Sequence[Sequence[Any]], gold: Sequence[Sequence[Span]], gamma: float) -> float:
-    """The share of the gold spans that are found at a threshold."""
-    levels, right = _levels(scored, gold)
-    return float(right[levels >= gamma].sum()) / max(1, sum(map(len, gold)))
-
-
-def _levels(
-    scored: Sequence[Sequence[Any]], gold: Sequence[Sequence[Span]]
-) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
-    """The level of every scored chunk, and 1 where it is a gold span."""
-    pairs = [
-        (one.level, any(iou((one.start, one.end), g) >= HIT for g in spans))
-        for some, spans in zip(scored, gold, strict=True)
-        for one in some
-    ]
-    made = np.array(pairs, dtype=np.float64).reshape(-1, 2)
-    return made[:, 0], made[:, 1]
+def best_threshold(swept: Sweep) -> tuple[float, float]:
+    """The threshold with the best F1, the strictest of equals, and the recall there."""
+    place = int(swept.f1().argmax())
+    return float(swept.levels[place]), float(swept.recall()[place])

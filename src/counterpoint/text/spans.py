@@ -73,7 +73,7 @@ class SpannedTexts:
         views = {"text": self.texts, "domain": self.domains}
         check_rows(self.source, self.ids, views, self.columns, self.group)
         for row, (text, spans) in enumerate(zip(self.texts, self.spans, strict=True)):
-            _check(self.source, str(self.ids[row]), text, spans)
+            _check(self.source, row + 1, text, spans)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -220,7 +220,7 @@ def _objects(values: Sequence[Any] | Shaped[np.ndarray, " n"]) -> Shaped[np.ndar
     return made
 
 
-def _check(source: str, row: str, text: str | None, spans: Sequence[Span]) -> None:
+def _check(source: str, row: int, text: str | None, spans: Sequence[Span]) -> None:
     if text is not None and len(text) > LONGEST:
         raise UserError(f"{source}: row {row} has {len(text):,} characters, more than {LONGEST:,}; divide the text")
     for start, end, _ in spans:
