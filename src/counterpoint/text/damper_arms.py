@@ -83,18 +83,24 @@ class Rewriting:
             self.detector = trained(data, self.seed, **{**self.given, "epochs": 0})
         return self
 
-    def rewritten(self, data: SpannedTexts, epsilon: float) -> list[Rewritten]:
-        """The texts with their found spans replaced."""
-        found = self.detector.locate(list(data.texts))
-        seed = self.seed * 1000 + round(10 * epsilon)
-        words = Words(uniform=self.how == "uniform")
-        return rewritten(list(data.texts), found, words, epsilon, {}, seed)
+    def found(self, data: SpannedTexts) -> list[list[Found]]:
+        """The spans that are found; none where every word is replaced."""
+        every = self.how == "every word"
+        located: list[list[Found]] = [[] for _ in range(len(data))] if every else self.detector.locate(list(data.texts))
+        return located
 
-    def texts(self, data: SpannedTexts, epsilon: float) -> list[str]:
-        """The new texts."""
-        if self.how == "every word":
-            return metric_private(list(data.texts), epsilon, Randomness(self.seed * 1000 + round(10 * epsilon)))
-        return [one.text for one in self.rewritten(data, epsilon)]
+    def rewritten(self, data: SpannedTexts, found: list[list[Found]], epsilon: float) -> list[Rewritten]:
+        """The texts with their found spans replaced."""
+        return rewritten(
+            list(data.texts), found, Words(uniform=self.how == "uniform"), epsilon, {}, self._seed(epsilon)
+        )
+
+    def every_word(self, data: SpannedTexts, epsilon: float) -> list[str]:
+        """The texts with all their words replaced."""
+        return metric_private(list(data.texts), epsilon, Randomness(self._seed(epsilon)))
+
+    def _seed(self, epsilon: float) -> int:
+        return self.seed * 1000 + round(10 * epsilon)
 
 
 EPSILONS = (1.0, 5.0, 25.0, 125.0)
@@ -116,13 +122,14 @@ def tradeoff(arm: Rewriting, data: SpannedTexts) -> Outcome:
     """
     public = [_without(text, gold) for text, gold in zip(data.texts, data.spans, strict=True)]
     method = arm.method
-    wanted = method.meaning(public)
+    wanted, found = method.meaning(public), arm.found(data)
     columns: dict[str, np.ndarray] = {}
     pool = {name: sorted({w for r in range(len(data)) if str(data.domains[r]) == name for w in data.said(r)})
             for name in data.names}  # fmt: skip
     for epsilon in EPSILONS:
         at = _at(epsilon)
-        texts = arm.texts(data, epsilon)
+        made = arm.rewritten(data, found, epsilon)
+        texts = arm.every_word(data, epsilon) if arm.how == "every word" else [one.text for one in made]
         near = (method.meaning(texts) @ wanted.T).argmax(dim=1)
         same = [public[place] == public[row] for row, place in enumerate(near.tolist())]
         columns[f"utility{at}"] = np.array(same, dtype=np.float64)
@@ -130,7 +137,6 @@ def tradeoff(arm: Rewriting, data: SpannedTexts) -> Outcome:
         columns[f"kept{at}"], columns["words"] = np.array(kept, dtype=np.float64), np.array(total, dtype=np.float64)
         if arm.how == "every word":
             continue
-        made = arm.rewritten(data, epsilon)
         told = given_away(method, made, pool)
         rows = np.repeat(np.arange(len(made)), [len(one.replacements) for one in made])
         number = np.bincount(rows, minlength=len(made)).astype(np.float64)
