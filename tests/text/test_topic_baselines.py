@@ -66,7 +66,7 @@ def test_the_seed_decides_and_too_many_topics_are_refused() -> None:
 
 def test_seeds_of_guided_lda_are_words_of_the_goal() -> None:
     data = plain(90)
-    seeded: Counted = GuidedLDA(topics=2, words=1, threshold=1.0).fit(data)
+    seeded: Counted = GuidedLDA(topics=2, words=1, threshold=0.3).fit(data)
     near = set(KINDS["food"].split())
     best = [len(near & set(words)) for words in seeded.top_words(5)]
     assert max(best) >= 4

@@ -27,6 +27,8 @@ def prepared(data: Corpus, **options: Any) -> tuple[GCTMOT, dict[str, Tensor], A
     """A method in float64 with a batch of all documents that have a text, and its losses."""
     method = GCTMOT(**{**SMALL, **options})
     method.prepare(method.measure(data))
+    with torch.no_grad():
+        method.points.add_(0.3)  # near enough to each other to repel
     rows = torch.from_numpy(np.flatnonzero(data.present))
     batch = method.double().batch(data, rows, rng(0))
     batch.views = {k: v.double() if v.is_floating_point() else v for k, v in batch.views.items()}
@@ -104,7 +106,7 @@ def test_refusals() -> None:
     data = corpus(14, 0)
     with pytest.raises(UserError, match="say what the topics shall answer"):
         GCTMOT(**SMALL).measure(data.towards(""))
-    with pytest.raises(UserError, match="topics=20: memory has only 12 documents with a text"):
+    with pytest.raises(UserError, match="topics=20: memory has only 13 documents with a text"):
         GCTMOT(**{**SMALL, "topics": 20}).measure(data)
     with pytest.raises(UserError, match="no document says anything near the goal"):
         GCTMOT(**SMALL).measure(data.towards("word1", [()] * len(data)))
