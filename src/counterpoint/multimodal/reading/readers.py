@@ -15,6 +15,7 @@ from counterpoint.multimodal.kinds.events import holds_events
 from counterpoint.multimodal.kinds.kind import Reading
 from counterpoint.multimodal.kinds.recognise import is_list, kinds_of, texts_of
 from counterpoint.multimodal.reading.proposal import Views, as_options, choose, propose, require, set_aside
+from counterpoint.multimodal.reading.side import side_files, side_view
 from counterpoint.multimodal.reading.sources import Source, is_number, is_vector, open_source, reading
 from counterpoint.multimodal.table import Kind, Table
 
@@ -31,7 +32,8 @@ def read(
     """Read CSV, TSV, Parquet, Arrow/Feather, npz or a saved data set of Hugging Face, about one batch at a time.
 
     `view` maps a view's name to its columns (`{"labs": "lab_*", "x": "a,b,c*"}`, see `proposal.choose`);
-    without it the views are proposed and noted. `id` and `group` name columns. What kind a view is follows from its
+    without it the views are proposed and noted. The name of a file beside the table (`{"vitals": "events.csv"}`) is a
+    view of events that are joined by id (`side`). `id` and `group` name columns. What kind a view is follows from its
     columns (`kinds`), unless `kind` says it: {"note": "text"}. Null and NaN mean missing. All other columns are kept
     as columns. Rows for a finished model may come with fewer than two views: `least_views=1`.
     Raises `UserError`, naming file, row (from 1), column and value, for whatever cannot be read as that.
@@ -57,10 +59,12 @@ def read(
                 f"columns of names belong to no view, since labels look alike: {', '.join(names_only)}; to learn from "
                 f"one, name it, such as view.about={names_only[0]}"
             )
-    chosen = choose(view, names, file, list(aside.values()))
-    if len(chosen) < least_views:
+    sides = side_files(view, source, id, kind or {})
+    own = {name: patterns for name, patterns in view.items() if name not in sides}
+    chosen = choose(own, names, file, list(aside.values()))
+    if len(view) < least_views:
         raise UserError(f"{file}: one view only; name at least {least_views}, {_example(names)}")
-    kinds = kinds_of(source, chosen, kind or {})
+    kinds = kinds_of(source, chosen, {name: wish for name, wish in (kind or {}).items() if name not in sides})
     readings, columns, dropped = _stream(source, chosen, kinds)
     if dropped:
         notes.append(f"columns that are neither numbers nor text were left out: {', '.join(dropped)}")
@@ -68,9 +72,13 @@ def read(
         if column in dropped:
             raise UserError(f'{file}: column "{column}" holds neither numbers nor text and cannot be {use}')
     views = {name: reading.view(name, kinds[name], chosen[name]) for name, reading in readings.items()}
+    ids = np.arange(source.rows) if id is None else _complete(columns[id], id, file)
+    for name, beside in sides.items():
+        views[name], note = side_view(name, beside, str(id), ids)
+        notes += [note] if note else []
     if not any(one.present.any() for one in views.values()):
         raise UserError(f"{file}: every value of every view is missing")
-    ids = np.arange(source.rows) if id is None else _complete(columns[id], id, file)
+    views = {name: views[name] for name in view}
     return Table(views, columns, ids, file, group, tuple(notes))
 
 
