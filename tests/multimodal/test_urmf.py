@@ -250,6 +250,7 @@ def test_one_view_can_be_used_alone(table: Table) -> None:
     model = URMF(**SMALL, only=("image",)).fit(table)
     said = model.predict(table)
     assert list(said.weights) == ["image"]
+    assert model.assess(model, table, table)["reliability"]["views"] == ["image"]
     assert said.labels == model.predict(replace(table, views={"image": table.views["image"]})).labels
     with pytest.raises(UserError, match='only=imag: there is no such view; did you mean "image"'):
         URMF(**SMALL, only=("imag",)).fit(table)

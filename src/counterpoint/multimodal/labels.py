@@ -1,7 +1,7 @@
 """Classes of rows: what a label column holds, and how a method that predicts it is judged, row by row."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -153,9 +153,12 @@ def labelled(method: Any, table: Table) -> Outcome:
 def assess_labels(method: Any, train: Table, test: Table, label: str | None = None) -> dict[str, Any]:
     """What the report shows of a method that predicts classes, as JSON: its mistakes, its trust, its space.
 
-    Judged on the first 2,000 rows at most, as retrieval is. `label` is not needed: the method knows its own.
+    Judged on the first 2,000 rows at most, as retrieval is, and on the views that it uses. `label` is not needed: the
+    method knows its own.
     """
     part = test.rows(candidate_sets(len(test), None)[0].numpy())
+    used = {name: view for name, view in part.views.items() if name in method.facts["views"]}
+    part = replace(part, views=used)
     return {
         "classes": _mistakes(method, part),
         "reliability": reliability_of_swapped(method, part),
