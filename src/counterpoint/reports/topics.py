@@ -36,7 +36,7 @@ def write_topics(folder: Path, found: Mapping[str, Any]) -> Path:
 
 def _lead(found: Mapping[str, Any]) -> Html:
     """Say what was asked, and how many documents speak to it."""
-    goal = [tag("strong", found["goal"]), ". "] if found["goal"] else []
+    goal = [tag("strong", found["goal"]), " "] if found["goal"] else []
     return tag(
         "p",
         *goal,
@@ -64,12 +64,12 @@ def _table(found: Mapping[str, Any]) -> Html:
 def _measures(found: Mapping[str, Any]) -> Html:
     """The measures of the whole, beside those of the phrases' clusters where they were made."""
     against = found["against"]
-    head = ["Measure", "Topics", *([against["name"]] if against else [])]
-    rows = [
-        [name, number(cell["value"]), *([number(against["measures"][name]["value"])] if against else [])]
-        for name, cell in found["measures"].items()
-    ]
-    return table(head, rows, "numbers")
+    cards = []
+    for name, cell in found["measures"].items():
+        beside = number(against["measures"][name]["value"]) if against else None
+        note = [tag("dd", f"{against['name']}: {beside}", class_="note")] if beside is not None else []
+        cards.append(tag("div", tag("dt", name), tag("dd", number(cell["value"])), *note))
+    return tag("dl", *cards, class_="cards")
 
 
 def _data(found: Mapping[str, Any]) -> dict[str, Any]:
