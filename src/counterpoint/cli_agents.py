@@ -1,4 +1,4 @@
-"""The commands of the agents wing: each reads its arguments, calls `jobs` or a fitted run, and prints."""
+"""Commands for which a language model is asked: each reads its arguments, calls a wing or a run, and prints."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -75,3 +75,33 @@ def advise(
         print_json([{"task": one, "guidance": text} for one, text in zip(task, found, strict=True)])
     else:
         typer.echo("\n".join(found))
+
+
+@app.command()
+def decouple(
+    nodes: Annotated[Path, typer.Argument(metavar="NODES", help="A graph whose nodes have texts, as fit reads it.")],
+    task: Annotated[str, typer.Option(help="The domain and what is to be told apart, never a node's class.")],
+    out: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="What decoupled=FILE then reads.")],
+    edges: Annotated[Path | None, typer.Argument(metavar="EDGES", help="Its table of edges.")] = None,
+    model: Annotated[
+        str, typer.Option(metavar="NAME", help="http://host:port/v1#model, smollm2, a folder or a hub id.")
+    ] = "smollm2",
+    text: Annotated[str | None, typer.Option(metavar="COL", help="The column that has the texts.")] = None,
+    longest: Annotated[int, typer.Option(min=1, help="Letters of a text that the model is shown.")] = 2000,
+    as_json: AsJson = False,
+) -> None:
+    """Let a language model split the texts of a graph's nodes into signal and noise, for sdm-scr.
+
+    What the file holds already is not asked again, unless there was no answer.
+    """
+    from counterpoint.graphs.decouple import by_model
+    from counterpoint.graphs.graph import AttributedGraph
+    from counterpoint.language import open_model
+
+    graph = AttributedGraph.read(nodes, edges=None if edges is None else str(edges), text=text)
+    counts = by_model(graph, open_model(model)[0], task, out, longest)
+    if as_json:
+        print_json(dict(counts))
+    else:
+        print_table(("what became of it", "nodes"), [[what, str(count)] for what, count in counts.items()])
+        typer.echo(str(out))

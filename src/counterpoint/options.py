@@ -99,8 +99,11 @@ def reader_model(reader: Any) -> "type[BaseModel]":
 def divide(pairs: Sequence[str], reader: Any, config: "type[BaseModel]") -> tuple[dict[str, Any], dict[str, Any]]:
     """Part `key=value` texts into the options of the data's reader and those of the method, both typed and checked.
 
+    A first text without `=` is the file that the reader's class says lies beside the data (`beside`), such as edges.
     Raises `UserError` for a name that neither knows, and `TypeError` when both know a name: one must be renamed.
     """
+    if pairs and "=" not in pairs[0] and (beside := getattr(reader, "beside", None)):
+        pairs = [f"{beside}={pairs[0]}", *pairs[1:]]
     of_reader = reader_model(reader)
     shared = sorted(of_reader.model_fields.keys() & config.model_fields.keys())
     if shared:

@@ -1,12 +1,14 @@
 """The command line as a user of graphs would drive it."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from counterpoint.cli import main
+from counterpoint.language import Ask, Failure, Reply, register
 from graphs.little import little
 
 
@@ -56,6 +58,46 @@ def test_a_mistake_is_one_line(folder: Path, capsys: pytest.CaptureFixture[str],
     assert main(["fit", "dgi", "nodes.csv", *given, "--out", "wrong"]) == 2
     assert said in capsys.readouterr().err
     assert not (folder / "wrong").exists()
+
+
+class Splitter:
+    """Splits texts after the third word; says junk in a third of its calls, and is gone for five of them."""
+
+    name = "splitter"
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def answer(self, asked: Sequence[Ask]) -> list[Reply | Failure]:
+        found: list[Reply | Failure] = []
+        for one in asked:
+            self.calls += 1
+            words = one.messages[-1].text.split("<<<\n")[1].split("\n>>>")[0].split()
+            told = json.dumps({"signal": " ".join(words[:3]), "noise": " ".join(words[3:])})
+            reply = Reply("I would rather not." if self.calls % 3 == 0 else told, None, 1, 1)
+            found.append(Failure("gone") if 10 <= self.calls < 15 else reply)
+        return found
+
+
+def test_a_language_model_splits_and_goes_on_where_it_was_gone(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    splitter = Splitter()
+    register("splitter", lambda: splitter)
+    ask = ["decouple", "nodes.csv", "edges.csv", "--model", "splitter", "--task", "topics", "-o", "split.jsonl"]
+    assert main([*ask, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["no answer"] == 5
+    texts = splitter.calls
+    assert main([*ask, "--json"]) == 0
+    counts = json.loads(capsys.readouterr().out)
+    assert splitter.calls == texts + 5, "only what had no answer is asked again"
+    assert sum(counts.values()) == texts
+    assert counts["kept raw"] >= texts // 3 - 5
+    fit = ["fit", "sdm-scr", "nodes.csv", "edges.csv", "decoupled=split.jsonl", *SMALL[1:-1], "--out", "run"]
+    assert main(fit) == 0
+    assert f"{counts['kept raw']} of 60 nodes: kept raw" in capsys.readouterr().err
+    assert main([*ask[:4], "nowhere", *ask[5:-1], "two.jsonl"]) == 2
+    assert not (folder / "two.jsonl").exists()
 
 
 def test_held_out_edges_are_judged(folder: Path) -> None:

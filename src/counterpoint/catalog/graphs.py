@@ -32,7 +32,7 @@ ROWS = (
         summary="signal told from noise in each node's text, and only the signal smoothed along the edges",
         status="reconstruction",
         claim="counterpoint.graphs.claims:SDM_SCR",
-        further_claims=("counterpoint.graphs.claims:SDM_SCR_CORA",),
+        further_claims=("counterpoint.graphs.claims:SDM_SCR_CORA", "counterpoint.graphs.claims:SDM_SCR_MODEL"),
     ),
     _nodes(
         "grace", "grace:GRACE", "arXiv 2006.04131", "two random views of a graph, all nodes compared with each other"

@@ -1,12 +1,13 @@
 """What SDM-SCR claims, as data: on graphs whose split into signal and noise is known, and on Cora's abstracts."""
 
+import os
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from counterpoint.evaluation import Above, Arm, Better, Claim, GapGrows, Mean, Outcome
-from counterpoint.graphs.cora import Parts, split_cora
+from counterpoint.graphs.cora import TASK, Parts, sampled_cora, split_cora
 from counterpoint.graphs.graph import AttributedGraph
 from counterpoint.graphs.judge import node_classes
 from counterpoint.graphs.simulate import citations, hallucinated
@@ -152,4 +153,54 @@ SDM_SCR_CORA = replace(
         "settings": ({"edges": "own", "wrong": False, "p": 0.0}, CORA_SOME, {**OWN_WRONG, "p": 0.4}, CORA_CONTROL),
         "budget": {"epochs": 15, "dim": 64, "batch_size": 256},
     },
+)
+
+
+MODEL = os.environ.get("COUNTERPOINT_MODEL", "smollm2")
+"""Who splits texts in `SDM_SCR_MODEL`; a larger model behind an endpoint takes its place by this variable."""
+PAPERS = 150
+
+
+def by_language_model(seed: int) -> Parts:
+    """Papers of Cora around the most cited ones, their texts split by a language model; a third for training."""
+    parts = sampled_cora(PAPERS, MODEL).split({"train": 0.35, "validation": 0.05, "test": 0.6}, seed)
+    return parts["train"], parts["validation"], parts["test"]
+
+
+def probed_split(method: Any, data: AttributedGraph) -> Outcome:
+    """`node_classes`, and the share of texts that were split: the others' answers were none, so they are kept raw."""
+    outcome = node_classes(method, data)
+    split = float((data.node_columns["how"] == "split").mean())
+    columns = {**outcome.columns, "split": np.full(len(outcome.ids), split)}
+    return Outcome(outcome.ids, columns, {name: Mean(name) for name in columns})
+
+
+def _sampled(name: str, role: Any, about: str, method: str = "sdm-scr", **options: Any) -> Arm:
+    own = {} if method != "sdm-scr" else None
+    return Arm(name, method, {"base": "static", **options}, role=role, budget=own, about=about)
+
+
+SDM_SCR_MODEL = Claim(
+    name="sdm-scr-model",
+    sentence="On abstracts of Cora, a language model's split into signal and noise beats no split and a random one",
+    source="arXiv 2604.14746 (its abstract); the language model is ours",
+    arms=(
+        _sampled("language model", "method", "signal and noise as the model told them"),
+        _sampled("no split", "ablation", "random alterations of the text in its place", decoupler="none"),
+        _sampled("random split", "placebo", "signal is half of the words at random", decoupler="random"),
+        _sampled("words", "ablation", "signal is the half nearest to the task", decoupler="lexical", task=TASK),
+        _sampled("SGC", "baseline", "raw text averaged over two steps", method="sgc"),
+        _sampled("text", "baseline", "raw text alone", method="text-logistic"),
+    ),
+    predictions=(
+        Better("accuracy", "language model", than="no split"),
+        Better("accuracy", "language model", than="random split"),
+        *(Better("accuracy", "language model", than=other, required=False) for other in ("words", "SGC", "text")),
+    ),
+    data=by_language_model,
+    judge=probed_split,
+    seeds=(0, 1, 2, 3, 4),
+    budget={"epochs": 100, "dim": 64},
+    cut="SmolLM2-135M; 147 papers around the most cited ones, the first 300 letters of each; WordLlama's vectors",
+    quick={"seeds": (0,), "budget": {"epochs": 10, "dim": 32}},
 )

@@ -23,8 +23,8 @@ from counterpoint.graphs.inputs import WORD, text_vectors
 from counterpoint.language import Ask, ChatModel, Prompt, Reply, fenced
 from counterpoint.training import rng
 
-TOKENS = 512
-"""Longest answer of a language model."""
+MARKS = 40
+"""Tokens of a language model's answer beside the text itself, of which a token has three characters or more."""
 Split = tuple[str | None, str | None]
 
 
@@ -54,9 +54,10 @@ def by_model(
     left = [row for row in _asked(graph) if done.get(row[0], {}).get("how") in (None, "no answer")]
     for start in range(0, len(left), block):
         part = left[start : start + block]
+        cut = [text[:longest] for _, text in part]
         asked = [
-            Ask.of(prompt.filled(task=task, text=fenced(text[:longest])), max_tokens=TOKENS, temperature=0.0)
-            for _, text in part
+            Ask.of(prompt.filled(task=task, text=fenced(text)), max_tokens=MARKS + len(text) // 3, temperature=0.0)
+            for text in cut
         ]
         for (key, text), reply in zip(part, model.answer(asked), strict=True):
             done[key] = {"id": key, "prompt": prompt.name, "model": model.name, **_taken(text, reply)}
@@ -111,8 +112,8 @@ def kept(part: str, own: set[str]) -> str:
 def read_decoupled(graph: AttributedGraph, path: str | Path) -> AttributedGraph:
     """A graph with columns `signal` and `noise` from a file that `by_model` wrote.
 
-    A node that the file does not have keeps its text as signal; the notes count such nodes. Raises `UserError` for a
-    line that is no split.
+    A node that the file does not have keeps its text as signal; the column `how` says what became of each, the notes
+    count. Raises `UserError` for a line that is no split.
     """
     place = next((found for found in (Path(graph.source).parent / path, Path(path)) if found.is_file()), None)
     if place is None:
@@ -127,7 +128,7 @@ def read_decoupled(graph: AttributedGraph, path: str | Path) -> AttributedGraph:
     notes = tuple(
         f"{how[what]} of {graph.nodes} nodes: {what}" for what in ("kept raw", "no answer", "absent") if how[what]
     )
-    made = graph.with_columns(signal=[row["signal"] for row in found], noise=[row["noise"] for row in found])
+    made = graph.with_columns(**{part: [row[part] for row in found] for part in ("signal", "noise", "how")})
     return replace(made, notes=(*made.notes, *notes))
 
 

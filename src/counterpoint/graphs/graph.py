@@ -49,6 +49,7 @@ class AttributedGraph:
     notes: tuple[str, ...] = ()
     held: dict[Any, Any] = field(default_factory=dict, repr=False)
     """What was made of nodes and edges, shared by all parts of one graph."""
+    beside = "edges"
 
     def __len__(self) -> int:
         return len(self.focus)
