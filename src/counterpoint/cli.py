@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from counterpoint import catalog, cli_agents, cli_use, launch
+from counterpoint import catalog, cli_agents, cli_topics, cli_use, launch
 from counterpoint.console import AsJson, Quiet, RunFolder, cell, lively, names, print_json, print_table, remark
 from counterpoint.errors import UserError
 
@@ -261,6 +261,7 @@ def _list_options(name: str, as_json: bool) -> None:
 
 
 app.add_typer(cli_use.app)
+app.add_typer(cli_topics.app)
 app.add_typer(cli_agents.app)
 
 

@@ -28,12 +28,13 @@ from counterpoint.multimodal.table import Table
 from counterpoint.recommend.interactions import Interactions
 from counterpoint.text.classes import guarded
 from counterpoint.text.clustering import grouping
+from counterpoint.text.corpus import Corpus
 from counterpoint.text.labelled import LabelledTexts
 from counterpoint.text.pairs import Pairs
 from graphs.little import little
 from pretrained.tiny_vision import png, tiny_vit
 from recommend import shop
-from text import tiny, tiny_classifier
+from text import tiny, tiny_classifier, tiny_corpus
 
 WIDTHS = {"labs": 4, "ecg": 3, "notes": 2}
 
@@ -325,12 +326,34 @@ ATTEMPTS = Sample(
 )
 """Runs of tasks in the text world, some of which ended all alike."""
 
+TOPICS = Sample(
+    made=lambda rows, seed: tiny_corpus.corpus(rows, seed),
+    complete=lambda rows, seed: tiny_corpus.corpus(rows, seed, complete=True),
+    rows=lambda data, index: data.rows(index),
+    calls={
+        "shares": lambda method, data: method.shares(data),
+        "embed": lambda method, data: method.embed(data),
+        "top_words": lambda method, data: method.top_words(3),
+        "word_shares": lambda method, data: method.word_shares(),
+        "topic_vectors": lambda method, data: method.topic_vectors(),
+        "relevance": lambda method, data: method.relevance(),
+    },
+    metric="goal_auc",
+    small={"base": tiny.tiny(), "topics": 3, "hidden": 6, "epochs": 2, "batch_size": 16, "dropout": 0.0}
+    | {"optim": {"lr": 0.05}, "threshold": 2.0},
+    random={"dropout": 0.2},
+    alone={"reconstruction": 0.0, "transport": 0.0, "diversity": 0.0},
+    choices={"base": [tiny.tiny(1)]},
+)
+"""Documents and a goal."""
+
 SAMPLES: dict[type, Sample] = {
     AttributedGraph: NODES,
     Table: TABLE,
     Pairs: TEXTS,
     Interactions: EVENTS,
     LabelledTexts: CLASSES,
+    Corpus: TOPICS,
     Questions: STREAM,
     Trajectories: ATTEMPTS,
 }

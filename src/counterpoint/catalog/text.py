@@ -46,4 +46,16 @@ ROWS = (
         extra="text",
         summary="a shipped classifier freed of shortcuts, with unlabelled texts and 40 labels",
     ),
+    Row(
+        name="gctm-ot",
+        target="counterpoint.text.topic_model:GCTMOT",
+        wing="text",
+        data="counterpoint.text.corpus:Corpus",
+        paper="arXiv 2604.12663",
+        status="reconstruction",
+        claim="counterpoint.text.topic_claims:GOAL_CORPUS",
+        further_claims=("counterpoint.text.topic_claims:BBC", "counterpoint.text.topic_claims:DBLP"),
+        extra="text",
+        summary="topics of documents that answer a goal, by optimal transport and contrast with what speaks to it",
+    ),
 )
