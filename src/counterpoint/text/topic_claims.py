@@ -111,7 +111,7 @@ GOAL_CORPUS = Claim(
     seeds=(0, 1, 2, 3, 4),
     settings=({"goal": "a"}, {"goal": "b"}),
     budget={"epochs": 20, "batch_size": 64},
-    cut="600 simulated documents of 16 words, 20 epochs, phrases found by vectors, no language model",
+    cut="400 simulated documents of 16 words, 20 epochs, phrases found by vectors, no language model",
     quick={"seeds": (0,), "budget": {"epochs": 10, "batch_size": 64}},
 )
 
@@ -144,8 +144,8 @@ BBC = Claim(
     measures=_agreements("label"),
     seeds=(0, 1, 2),
     settings=({"goal": "sport"}, {"goal": "money"}),
-    budget={"epochs": 15, "batch_size": 64},
-    cut="lemmas of single words, static word vectors, ten topics, 15 epochs, coherence on the 335 test stories",
+    budget={"epochs": 10, "batch_size": 64},
+    cut="lemmas of single words, static word vectors, ten topics, 10 epochs, coherence on the 335 test stories",
     quick={"seeds": (0,), "settings": ({"goal": "sport"},), "predictions": _real("sport")},
 )
 
@@ -161,8 +161,8 @@ DBLP = Claim(
     measures=_agreements("label"),
     seeds=(0, 1, 2),
     settings=({"goal": "images"}, {"goal": "databases"}),
-    budget={"epochs": 6, "batch_size": 64},
-    cut="4,000 of 38,215 training titles, single words, static word vectors, ten topics, 6 epochs, coherence on 2,000 "
+    budget={"epochs": 4, "batch_size": 64},
+    cut="4,000 of 38,215 training titles, single words, static word vectors, ten topics, 4 epochs, coherence on 2,000 "
     "test titles",
     quick={"seeds": (0,), "settings": ({"goal": "images"},), "predictions": _real("images")},
 )

@@ -34,8 +34,8 @@ OTHER = {
 
 
 def simulated(seed: int, goal: Literal["a", "b"]) -> Three:
-    """600 documents to learn from, 200 and 400 others; see `goal_corpus`."""
-    train, validation, test = (goal_corpus(n, 3 * seed + part, goal) for part, n in enumerate((600, 200, 400)))
+    """400 documents to learn from, 150 and 300 others; see `goal_corpus`."""
+    train, validation, test = (goal_corpus(n, 3 * seed + part, goal) for part, n in enumerate((400, 150, 300)))
     return train, validation, test
 
 
