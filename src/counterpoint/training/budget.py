@@ -34,6 +34,7 @@ STREAMED = (
     streamed.masses.__name__,
     streamed.masses_over_own.__name__,
     streamed.own_share.__name__,
+    streamed.twin_share.__name__,
 )  # keep a tile only while it is the whole
 NOISE = 0.1  # share of a probe's bytes below which growth with the square may come from rows that lack a view
 
