@@ -12,7 +12,7 @@ from counterpoint.multimodal.hcl.structures import Layout, Structures
 from counterpoint.multimodal.table import Table
 
 Array = Float[np.ndarray, "..."]
-NAMES = "ABCDE"
+NAMES = "ABCDEFGHIJ"
 FACTOR = "factor "
 
 
@@ -88,7 +88,7 @@ def hcl(
     best = truth.posterior(x) @ truth.weights if mixture == "linear" else exact
     columns = {"y": exact + spread * rng.standard_normal(n), "best": best}
     columns |= {f"{FACTOR}{j}": z[:, j] for j in range(z.shape[1])}
-    source = f"simulate_hcl.hcl(n={n}, widths={tuple(widths)}, rank={rank}, noise={noise}, seed={seed}, draw={draw})"
+    source = f"simulate.hcl.hcl(n={n}, widths={tuple(widths)}, rank={rank}, noise={noise}, seed={seed}, draw={draw})"
     table = MadeTable.of({name: x[:, layout.rows[name]] for name in names}, columns, source)
     assert isinstance(table, MadeTable)
     return replace(table, truth=truth)

@@ -52,7 +52,7 @@ def polarity(
         "p_v": signs[:, 1],
         "ambiguous": np.array(["text", "image", "none"], dtype=object)[hit],
     }
-    about = f"simulate_tokens.polarity(n={n}, seed={seed}, ambiguous={ambiguous}, redundant={redundant})"
+    about = f"simulate.tokens.polarity(n={n}, seed={seed}, ambiguous={ambiguous}, redundant={redundant})"
     return Table.of(views, columns, about, kind={"text": "tokens", "image": "tokens"})
 
 
