@@ -68,8 +68,8 @@ class Static:
         return "query"
 
 
-def measured(rows: int) -> dict[str, Any]:
-    """Seconds of each part, the peak of this process, and how well the copies were found."""
+def measured(rows: int) -> list[dict[str, Any]]:
+    """The peak of this process, seconds of each part and how well the copies were found, and MiniLM's rate."""
     from counterpoint.evaluation import errors
 
     texts, truth = made(rows)
@@ -86,24 +86,37 @@ def measured(rows: int) -> dict[str, Any]:
     began = time.perf_counter()
     mini.encode(some)
     rate = len(some) / (time.perf_counter() - began)
-    return {
-        "what": f"{rows} short claims deduplicated at cosine {THRESHOLD}, static vectors of {vectors.shape[1]}",
-        "seconds": round(done - start, 1),
-        "embedding_seconds": round(embedding - start, 1),
-        "graph_seconds": round(done - embedding, 1),
-        "gib": round(peak_mib() / 1024, 2),
-        "gib_of_texts_alone": round(before / 1024, 2),
-        "search": graph.kind,
-        "recall_of_pairs": graph.recall,
-        "clusters": int(graph.assigned.max()) + 1,
-        "made_of": int(truth.max()) + 1,
-        **{name: round(value, 4) for name, value in errors(truth, graph.assigned).items()},
-        "claims_per_second": round(rows / (done - start)),
-        "minilm_claims_per_second": round(rate),
-        "minilm_hours_for_all": round(rows / rate / 3600, 2),
-        "goal": "<= 6 GiB",
-        "met": peak_mib() / 1024 <= 6,
-    }
+    what, gib = f"{rows:,} short claims, static vectors of {vectors.shape[1]}", peak_mib() / 1024
+    return [
+        {
+            "what": f"{what}: memory to embed, deduplicate and cluster them",
+            "gib": round(gib, 2),
+            "gib_of_texts_alone": round(before / 1024, 2),
+            "goal": "<= 6 GiB",
+            "met": gib <= 6,
+        },
+        {
+            "what": f"{what}: embedded and clustered at cosine {THRESHOLD}",
+            "seconds": round(done - start, 1),
+            "embedding_seconds": round(embedding - start, 1),
+            "graph_seconds": round(done - embedding, 1),
+            "claims_per_second": round(rows / (done - start)),
+            "search": graph.kind,
+            "recall_of_pairs": graph.recall,
+            "clusters": int(graph.assigned.max()) + 1,
+            "made_of": int(truth.max()) + 1,
+            **{name: round(value, 4) for name, value in errors(truth, graph.assigned).items()},
+            "goal": "stated",
+            "met": True,
+        },
+        {
+            "what": f"{rows:,} short claims embedded by MiniLM, from its rate on {len(some)}",
+            "hours": round(rows / rate / 3600, 2),
+            "claims_per_second": round(rate),
+            "goal": "stated",
+            "met": True,
+        },
+    ]
 
 
 if __name__ == "__main__":
@@ -115,8 +128,10 @@ if __name__ == "__main__":
         print(json.dumps(measured(given.rows)))
     else:
         command = [sys.executable, __file__, "--alone", "--rows", str(given.rows)]
-        row = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+        made_rows = json.loads(
+            subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
+        )
         if given.rows == ROWS:
-            write("claims_million", [row], __doc__, "faiss-cpu", "wordllama")
+            write("claims_million", made_rows, __doc__, "faiss-cpu", "wordllama")
         else:
-            print(json.dumps(row, indent=2))
+            print(json.dumps(made_rows, indent=2))

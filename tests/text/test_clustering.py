@@ -25,7 +25,8 @@ from counterpoint.text.clusterers import (
 )
 from counterpoint.text.clustering import every_algorithm, grouping
 from counterpoint.text.pairs import Pairs
-from counterpoint.text.statements import Statements, script_of, shared_texts
+from counterpoint.text.scripts import script_of
+from counterpoint.text.statements import Statements, shared_texts
 
 labellings = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=2, max_size=25)
 

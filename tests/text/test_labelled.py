@@ -65,6 +65,11 @@ def test_a_line_that_is_not_utf8_is_named(tmp_path: Path) -> None:
     assert any("wrong encoding" in text for text in LabelledTexts.read(file).warnings())
 
 
+def test_the_schema_says_how_long_texts_are_and_in_which_scripts() -> None:
+    (one,) = LabelledTexts.of(["Привет", "hello", None, "world "]).schema()
+    assert (one["width"], one["unit"], one["missing"]) == (6, "characters (latin 67 %, cyrillic 33 %)", 0.25)
+
+
 def test_texts_that_are_all_empty_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "a.csv"
     file.write_text("text,label\n ,1\n,0\n")

@@ -22,6 +22,7 @@ from counterpoint.text.clusterers import check_algorithm, medoids
 from counterpoint.text.clustering import DEFAULT
 from counterpoint.text.files import is_text, plain, read_file, texts_of
 from counterpoint.text.readers import GROUPS, IDS
+from counterpoint.text.scripts import scripts_of
 from counterpoint.training import Run, load
 from counterpoint.training.progress import Progress
 
@@ -83,6 +84,7 @@ def cluster(
     place = np.array([-1 if text is None else different[text] for text in texts], dtype=np.int64)
     if not different:
         raise UserError(f'{data}: column "{name}" has no text')
+    say(f"{data}: {len(texts)} rows, {len(different)} different texts; {scripts_of(different)}")
     if blank := int((place < 0).sum()):
         say(f"{data}: {blank} of {len(texts)} rows have no text in column {name} and are in no cluster")
     with tempfile.TemporaryDirectory() as folder:

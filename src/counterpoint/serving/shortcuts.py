@@ -57,7 +57,8 @@ def guard(request: Guard, say: Say = jobs.silent) -> dict[str, Any]:
     data = support_with(texts, support, label)
     method = ShortcutGuardrail(**fitting)
     for part in (texts, support):
-        say(f"{part.source}: {len(part)} rows")
+        (view,) = part.schema()
+        say(f"{part.source}: {len(part)} rows of {view['width']} {view['unit']}")
         for text in part.warnings():
             say(text if text in part.notes else f"warning: {text}")
     for text in method.remarks(data):

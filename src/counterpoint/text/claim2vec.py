@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int, Shaped
+from jaxtyping import Float, Float32, Int
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -26,6 +26,7 @@ from counterpoint.text.clusterers import (
 from counterpoint.text.clustering import DEFAULT, grouping
 from counterpoint.text.contrast import Contrast
 from counterpoint.text.pairs import NEGATIVE, Pairs
+from counterpoint.text.scripts import commonest
 from counterpoint.text.statements import Statements
 from counterpoint.training import Batch, Clock, Neighbours, Phase
 from counterpoint.training.learning import all_but
@@ -96,7 +97,7 @@ class Claim2Vec(Contrast):
         alone = int((sizes == 1).sum())
         found = [
             f"{len(said)} different texts in {len(sizes)} clusters ({mixed} in several languages, {alone} of one "
-            f"text); languages: {_most(said.languages)}"
+            f"text); languages: {commonest(said.languages.tolist())}"
         ]
         if sizes.max() > max(2, len(said) / 2):
             found.append(
@@ -266,11 +267,3 @@ def parted(data: Pairs, held: float) -> dict[str, Int[np.ndarray, " k"]]:
     if len(np.unique(data.clusters)) < FEWEST:
         return dict.fromkeys(("train", "development"), np.arange(len(data)))
     return split_rows(len(data), {"train": 1 - held, "development": held}, 0, data.clusters, data.source, by="clusters")
-
-
-def _most(languages: Shaped[np.ndarray, " n"]) -> str:
-    """The commonest ones and how many texts they have."""
-    names, counts = np.unique(languages, return_counts=True)
-    order = np.argsort(-counts, kind="stable")
-    listed = ", ".join(f"{names[i]} {counts[i]}" for i in order[:8])
-    return listed + (f", {len(names) - 8} more" if len(names) > 8 else "")

@@ -15,6 +15,7 @@ from counterpoint.errors import UserError, nearest
 from counterpoint.rows import check_rows, split_rows
 from counterpoint.text.files import is_text, plain, read_file, texts_of
 from counterpoint.text.pairs import Index, Texts, connected
+from counterpoint.text.scripts import scripts_of
 
 NAMES = ("text", "sentence", "tweet", "comment", "review", "content", "message")
 """Columns that are taken for the texts, the first that a file has."""
@@ -172,7 +173,7 @@ class LabelledTexts:
         return digest.hexdigest()
 
     def schema(self) -> list[dict[str, Any]]:
-        """The texts in one line: their columns, how long they are on average, how many are missing."""
+        """The texts in one line: columns, how long they are on average, in which scripts, how many are missing."""
         lengths = [len(text) for text in self.text.values if text is not None]
         return [
             {
@@ -180,7 +181,7 @@ class LabelledTexts:
                 "kind": "text",
                 "columns": ", ".join(self.text.columns),
                 "width": round(sum(lengths) / max(1, len(lengths))),
-                "unit": "characters",
+                "unit": f"characters ({scripts_of(self.text.values)})",
                 "rows": len(lengths),
                 "missing": 1 - len(lengths) / max(1, len(self)),
             }

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Int, Shaped
 
 from counterpoint.errors import UserError, nearest
 from counterpoint.rows import check_rows, split_rows
+from counterpoint.text.scripts import scripts_of
 
 NEGATIVE = "negative"
 """A view whose name begins so holds hard negatives of the row's first view."""
@@ -186,14 +187,14 @@ class Pairs:
         return digest.hexdigest()
 
     def schema(self) -> list[dict[str, Any]]:
-        """One line per view: its columns, how long its texts are on average, and how many are missing."""
+        """One line per view: columns, how long texts are on average, in which scripts, how many are missing."""
         return [
             {
                 "view": view.name,
                 "kind": "hard negatives" if view.name in self.negatives else "text",
                 "columns": ", ".join(view.columns),
                 "width": round(sum(map(len, view.values[view.present])) / max(1, int(view.present.sum()))),
-                "unit": "characters",
+                "unit": f"characters ({scripts_of(view.values)})",
                 "rows": int(view.present.sum()),
                 "missing": 1 - float(view.present.mean()) if len(self) else 0.0,
             }

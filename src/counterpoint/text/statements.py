@@ -1,10 +1,8 @@
 """The different texts of pairs, with the cluster and the language of each: what clustering is judged on."""
 
-import unicodedata
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,6 +10,7 @@ from jaxtyping import Bool, Int, Shaped
 
 from counterpoint.text.pairs import Pairs
 from counterpoint.text.readers import LANGUAGE
+from counterpoint.text.scripts import script_of as script_of
 
 COLLECTION = "collection"
 """A column so named keeps rows of different collections apart when clustering is judged."""
@@ -92,25 +91,6 @@ class Statements:
         lists = [self.clusters.tolist(), self.languages.tolist(), self.collections.tolist()]
         keys = ("text", "cluster", "language", "collection")
         return [dict(zip(keys, row, strict=True)) for row in zip(self.texts, *lists, strict=True)]
-
-
-def script_of(text: str) -> str:
-    """The script of most letters of a text, as Unicode names it; "none" where there are no letters.
-
-    >>> script_of("Привет, world"), script_of("日本の"), script_of("1984")
-    ('cyrillic', 'cjk', 'none')
-    """
-    counts = Counter(kind for letter in text[:400] if (kind := _script(letter)))
-    return counts.most_common(1)[0][0] if counts else "none"
-
-
-@lru_cache(maxsize=4096)
-def _script(letter: str) -> str:
-    """Kana and Chinese characters count as one script, which Japanese mixes."""
-    if not letter.isalpha():
-        return ""
-    kind = unicodedata.name(letter, "unknown").split()[0].lower()
-    return "cjk" if kind in ("hiragana", "katakana", "katakana-hiragana", "halfwidth") else kind
 
 
 def shared_texts(one: Pairs, other: Pairs) -> list[str]:
