@@ -186,7 +186,7 @@ def cluster(
         str,
         typer.Option(
             help="kmeans, average, complete, dbscan, hdbscan, birch, affinity, near-duplicates (any number of texts); "
-            "auto: what does best on the run's development texts, near-duplicates for many texts."
+            "auto: what does best on the run's development texts and has room."
         ),
     ] = "auto",
     threshold: Annotated[
