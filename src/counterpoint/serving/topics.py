@@ -192,13 +192,15 @@ def _rows(
 def _asked(request: Topics, corpus: Any, say: Say) -> tuple[Any, dict[str, Any]]:
     """Let a language model look for phrases, in a file of the run folder, or go on with what stands there."""
     from counterpoint.language import open_model
-    from counterpoint.text.goals import by_model, read_goals
+    from counterpoint.text.goals import LONGEST, by_model, read_goals
 
     if corpus.candidates is not None:
         raise UserError("goals=FILE and --model are two ways to say what speaks to the goal; give one")
     assert request.model is not None
     path = request.out / GOALS
     model, accounts = open_model(request.model, request.out / "calls.sqlite", timeout=request.timeout)
+    if cut := sum(len(text) > LONGEST for text in corpus.text.values if text is not None):
+        say(f"{cut} documents are longer than {LONGEST} letters; {request.model} reads their beginning alone")
     counts = by_model(corpus, model, path)
     listed = ", ".join(f"{number} {what}" for what, number in sorted(counts.items()))
     say(f"{request.model}: {listed}; {accounts.calls} calls, {accounts.failures} failed ({path})")
