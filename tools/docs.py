@@ -41,6 +41,7 @@ def pages(root: Path, results: Path, timings: Path) -> Iterator[tuple[Path, str]
             "reader": option_table(describe(reader_model(catalog.row("contrast").reader()))),
             "labelled": option_table(describe(reader_model(catalog.row("text-classifier").reader()))),
             "corpus": option_table(describe(reader_model(catalog.row("gctm-ot").reader()))),
+            "spans": option_table(describe(reader_model(catalog.row("damper").reader()))),
         },
         "docs/recommend.md": {
             "reader": option_table(describe(reader_model(catalog.row("sasrec").reader()))),

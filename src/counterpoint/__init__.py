@@ -46,9 +46,11 @@ if TYPE_CHECKING:
     from counterpoint.text.claim2vec import Claim2Vec as Claim2Vec
     from counterpoint.text.classifier import TextClassifier as TextClassifier
     from counterpoint.text.contrast import Contrast as Contrast
+    from counterpoint.text.damper import Damper as Damper
     from counterpoint.text.guardrail import ShortcutGuardrail as ShortcutGuardrail
     from counterpoint.text.labelled import LabelledTexts as LabelledTexts
     from counterpoint.text.pairs import Pairs as Pairs
+    from counterpoint.text.spans import SpannedTexts as SpannedTexts
     from counterpoint.training import Batch as Batch
     from counterpoint.training import Clock as Clock
     from counterpoint.training import Keep as Keep
@@ -87,6 +89,7 @@ _HOMES = {
     "counterpoint.serving.sklearn": ("as_sklearn",),
     "counterpoint.text.claim2vec": ("Claim2Vec",),
     "counterpoint.text.contrast": ("Contrast",),
+    "counterpoint.text.damper": ("Damper",),
     "counterpoint.pretrained.texts": ("TextEncoder",),
     "counterpoint.recommend.attributed": ("AttributedSASRec",),
     "counterpoint.recommend.interactions": ("Interactions",),
@@ -97,6 +100,7 @@ _HOMES = {
     "counterpoint.text.guardrail": ("ShortcutGuardrail",),
     "counterpoint.text.labelled": ("LabelledTexts",),
     "counterpoint.text.pairs": ("Pairs",),
+    "counterpoint.text.spans": ("SpannedTexts",),
     "counterpoint.training": (
         *("Batch", "Clock", "Keep", "Method", "MethodConfig", "Optim", "Phase", "Run", "SGDConfig", "Trainer"),
         *("load", "rng"),

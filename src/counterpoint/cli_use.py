@@ -291,6 +291,60 @@ def guard(
 
 
 @app.command()
+def rewrite(
+    run: RunFolder,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="A file of text, a table of texts, or - (stdin).")],
+    epsilon: Annotated[float, typer.Option(help="The privacy budget of each span; the smaller, the less is told.")],
+    proposer: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="words (a public list), trained (the run's own model), smollm2 or a folder (a model in this process), "
+            "http://host:port/v1#model (gives phrases, is never shown the text); auto: the run's own, or words.",
+        ),
+    ] = "auto",
+    length: Annotated[
+        int | None, typer.Option(metavar="N", help="Words or tokens of a replacement; each costs epsilon / N.")
+    ] = None,
+    vocabulary: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A public list of replacements, one per line.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="A file for the text, or .json for all.")
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A page for the owner of the text, with the found spans marked.")
+    ] = None,
+    column: Annotated[str | None, typer.Option("--text", metavar="COL", help="The column that has the texts.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Repeats the draws; who knows it can undo them. Left out: secret randomness."),
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Replace the private spans of a text under a privacy budget, and say what exactly that guarantees.
+
+    The new text goes to stdout or --output, the statement to stderr (even with --quiet).
+    """
+    from counterpoint.serving import rewrite as rewriting
+
+    wish = rewriting.Wish(epsilon, proposer, length, vocabulary, seed)
+    made = rewriting.rewrite(run, text, wish, output, page, column, say=remark(quiet))
+    if as_json:
+        print_json(made)
+    elif output is not None:
+        typer.echo(str(output))
+    else:
+        new = rewriting.plain_text(made["texts"])
+        typer.echo(new, nl=not new.endswith("\n"))
+    if not as_json:
+        typer.echo("\n".join(made["statement"]), err=True)
+    if page is not None and not as_json:
+        typer.echo(f"page: {made['page']}", err=True)
+
+
+@app.command()
 def explain(run: RunFolder, as_json: AsJson = False) -> None:
     """Say what is shared by which views, when the run's method knows, and draw it."""
     from counterpoint import jobs
@@ -324,7 +378,9 @@ def corrupt(
     options: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Its reader's options.")] = None,
     how: Annotated[
         Literal["swap", "hide", "noise", "drop", "exchange"],
-        typer.Option(help="Another row's view, no view or noise in its place; with --strength: noise added, parts lost."),
+        typer.Option(
+            help="Another row's view, no view or noise in its place; with --strength: noise added, parts lost."
+        ),
     ] = "swap",
     views: Annotated[
         str | None, typer.Option(metavar="VIEW,VIEW", help="One of these views is hit; any when left out.")

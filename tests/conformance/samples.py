@@ -31,10 +31,11 @@ from counterpoint.text.clustering import grouping
 from counterpoint.text.corpus import Corpus
 from counterpoint.text.labelled import LabelledTexts
 from counterpoint.text.pairs import Pairs
+from counterpoint.text.spans import SpannedTexts
 from graphs.little import little
 from pretrained.tiny_vision import png, tiny_vit
 from recommend import shop
-from text import tiny, tiny_classifier, tiny_corpus
+from text import tiny, tiny_classifier, tiny_corpus, tiny_spans
 
 WIDTHS = {"labs": 4, "ecg": 3, "notes": 2}
 
@@ -326,6 +327,45 @@ ATTEMPTS = Sample(
 )
 """Runs of tasks in the text world, some of which ended all alike."""
 
+SPANS = Sample(
+    made=lambda rows, seed: tiny_spans.spanned(rows, seed),
+    complete=lambda rows, seed: tiny_spans.spanned(rows, seed, complete=True),
+    rows=lambda data, index: data.rows(index),
+    calls={
+        "scored": lambda method, data: method.scored(list(data.texts[data.present])),
+        "locate": lambda method, data: method.locate(list(data.texts[data.present])),
+        "gammas": lambda method, data: method.gammas(),
+        "span_vectors": lambda method, data: method.span_vectors(["word1 word2", "word3"]),
+        "meaning": lambda method, data: method.meaning(["word1 word2", "word3"]),
+        "likeness": lambda method, data: method.likeness(["word1 word2", "word3"], ["cases", "notes"]),
+        "cut": lambda method, data: method.cut(["word1 " * 40, "word3"]),
+        "recall_told": lambda method, data: method.recall_told(),
+        "settle": lambda method, data: None,
+        "rewrite": lambda method, data: [
+            one.text
+            for one in method.rewrite(
+                list(data.texts[data.present]), 2.0, "words", 2, ("alpha", "beta", "gamma", "delta"), seed=1
+            )
+        ],
+    },
+    metric="f1",
+    small={"base": tiny.tiny(), "epochs": 1, "batch_size": 32, "dropout": 0.0, "optim": {"lr": 0.01}, "lora": 2},
+    random={"dropout": 0.2},
+    choices={"base": [tiny.tiny(1)], "level": [0], "rewriter.model": [tiny_llama()], "rewriter.batch_size": [2]}
+    | {"rewriter.spans": [4], "rewriter.length": [3], "rewriter.rank": [2], "lora": [3]},
+    about={
+        "clusters": About(tiny_spans.spanned, {"prototypes": "kmeans"}),
+        **{
+            f"rewriter.{name}": About(
+                tiny_spans.spanned, {"rewriter": {"model": tiny_llama(), "spans": 6, "epochs": 2}}
+            )
+            for name in ("spans", "length", "alpha", "beta", "epochs", "lr", "batch_size", "rank", "dropout")
+        },
+    },
+    repel=False,
+)
+"""Texts with private spans in two domains."""
+
 TOPICS = Sample(
     made=lambda rows, seed: tiny_corpus.corpus(rows, seed),
     complete=lambda rows, seed: tiny_corpus.corpus(rows, seed, complete=True),
@@ -348,6 +388,7 @@ TOPICS = Sample(
 """Documents and a goal."""
 
 SAMPLES: dict[type, Sample] = {
+    SpannedTexts: SPANS,
     AttributedGraph: NODES,
     Table: TABLE,
     Pairs: TEXTS,

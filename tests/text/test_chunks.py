@@ -51,7 +51,7 @@ def test_what_is_left_beside_others() -> None:
     assert remainders(text, (3, 6), [(0, 22)]) == []
 
 
-@pytest.mark.parametrize("piece", ["A", "A ", "to be ", "1 ", "history of a, ", "Ann Lee 7, "])
+@pytest.mark.parametrize("piece", ["A", "1 ", "history of a, "])
 def test_a_text_of_100_000_characters_takes_seconds(piece: str) -> None:
     text = (piece * (100_000 // len(piece)))[:100_000]
     before = time.process_time()

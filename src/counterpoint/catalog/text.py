@@ -47,6 +47,22 @@ ROWS = (
         summary="a shipped classifier freed of shortcuts, with unlabelled texts and 40 labels",
     ),
     Row(
+        name="damper",
+        target="counterpoint.text.damper:Damper",
+        wing="text",
+        data="counterpoint.text.spans:SpannedTexts",
+        paper="arXiv 2604.10145",
+        status="exact",
+        claim="counterpoint.text.damper_claims:DAMPER",
+        further_claims=(
+            "counterpoint.text.damper_claims:REWRITE",
+            "counterpoint.text.damper_claims:MEMBERSHIP",
+            "counterpoint.text.damper_claims:PROMPT",
+        ),
+        extra="text",
+        summary="private spans found by contrastive prototypes and rewritten under a privacy budget",
+    ),
+    Row(
         name="gctm-ot",
         target="counterpoint.text.topic_model:GCTMOT",
         wing="text",

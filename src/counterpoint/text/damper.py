@@ -23,7 +23,7 @@ from counterpoint.text.rewriting import Rewritten, proposer_of, rewritten
 from counterpoint.text.span_judge import best_threshold, located, matched, sweep
 from counterpoint.text.spans import SpannedTexts
 from counterpoint.text.writer import SpanWriter
-from counterpoint.training import Batch, Clock, Method, Optim, Phase, SGDConfig, in_chunks
+from counterpoint.training import Batch, Clock, Method, Optim, Phase, SGDConfig, Trainer, in_chunks
 from counterpoint.training.samplers import class_balanced
 
 GAMMA = 0.85
@@ -153,6 +153,12 @@ class Damper(Method):
     def load_tables(self, tables: dict[str, list[dict[str, Any]]]) -> None:
         """Take them back."""
         self.preferences.rows = list(tables.get("preferences", []))
+
+    def fit(
+        self, data: SpannedTexts, validation: SpannedTexts | None = None, trainer: Trainer | None = None
+    ) -> "Damper":
+        """Learn from texts; `validation` is looked at with `keep` alone, for which prototypes follow every epoch."""
+        return super().fit(data, validation if self.options.keep is not None else None, trainer)
 
     # Training ---------------------------------------------------------------------------------------------
 
