@@ -113,16 +113,18 @@ def test_equal_to_torchmetrics() -> None:
     np.testing.assert_allclose(whole, expected, atol=1e-6)
 
 
-@given(st.integers(0, 10_000), st.integers(1, 14), st.integers(1, 4))
-def test_the_first_k_of_a_full_sort(seed: int, k: int, levels: int) -> None:
+@pytest.mark.parametrize("m", [12, 32 * 4 * 15 + 7])
+@given(st.integers(0, 10_000), st.integers(1, 14), st.sampled_from([1, 2, 4, 1000]))
+def test_the_first_k_of_a_full_sort(m: int, seed: int, k: int, levels: int) -> None:
     """Few different scores, so that ties are everywhere; some candidates are out of the question."""
     random = np.random.default_rng(seed)
-    scores = random.integers(0, levels, size=(6, 12)).astype(np.float32)
-    scores[random.random((6, 12)) < 0.3] = -np.inf
-    order = random.permutation(12)
+    scores = random.integers(0, levels, size=(6, m)).astype(np.float32)
+    scores[random.random((6, m)) < 0.3] = -np.inf
+    scores[0, k // 2 :] = -np.inf
+    order = random.permutation(m)
     found, values = top_k(torch.from_numpy(scores), k, torch.from_numpy(order))
     for row in range(6):
-        best = np.lexsort((order, -scores[row]))[: min(k, 12)]
+        best = np.lexsort((order, -scores[row]))[: min(k, m)]
         expected = np.where(np.isinf(scores[row][best]), -1, best)
         assert found[row].tolist() == expected.tolist()
         assert values[row].tolist() == scores[row][best].tolist()

@@ -68,7 +68,7 @@ class AttributedSASRec(Described, SASRec):
         views = self.table.weight[:-1], self.by_attributes()
         table = self._chosen(*views, hidden)
         items, kinds, there = batch.views["history"].padded(len(self.items))
-        states = self._encoded(self._looked_up(table, items), kinds)
+        states = self.encoder(self._marked(self._looked_up(table, items), kinds))
         queries = states[there] if self.options.positions == "all" else at_the_end(states, there)
         number = known.cumsum(0) - 1
         targets = torch.where(batch.views["targets"] < 0, -1, number[batch.views["targets"]])
@@ -87,7 +87,7 @@ class AttributedSASRec(Described, SASRec):
         if not self.options.negatives:
             return softmax_over(queries, table, targets, temperature=self.options.temperature)
         chances = log_chances(counts)
-        items = drawn_items(chances, self.options.negatives, clock.shared_rng("negatives"))
+        items = drawn_items(chances.exp().cumsum(0), self.options.negatives, clock.shared_rng("negatives"))
         own, drawn = table[targets.clamp(min=0)], table[items]
         return sampled_softmax(queries, targets, own, items, drawn, chances[items], self.options.temperature)
 
@@ -148,9 +148,9 @@ class AttributedSASRec(Described, SASRec):
         by_attributes = (hidden | (self.items.counts <= self.options.rare)) & (self.kinds >= 0)
         return torch.where(by_attributes[:, None], other, own)
 
-    def _states(self, histories: Histories) -> tuple[Float[Tensor, "n l d"], Bool[Tensor, "n l"]]:
+    def _read(self, histories: Histories) -> tuple[Float[Tensor, "n l d"], Bool[Tensor, "n l"]]:
         items, kinds, there = histories.padded(len(self.items))
-        return self._encoded(self._looked_up(self.item_vectors(), items), kinds), there
+        return self._marked(self._looked_up(self.item_vectors(), items), kinds), there
 
     def _looked_up(self, table: Float[Tensor, "v d"], items: Int[Tensor, "n l"]) -> Float[Tensor, "n l d"]:
         """Vectors of items; padding is 0."""

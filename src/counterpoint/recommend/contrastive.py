@@ -9,8 +9,6 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from counterpoint.objectives import Embeddings, Ids, false_negatives, nt_xent, stacked
-from counterpoint.recommend.encoders import at_the_end
-from counterpoint.recommend.histories import Histories
 from counterpoint.recommend.interactions import Interactions
 from counterpoint.recommend.sasrec import SASRec
 from counterpoint.training import Batch
@@ -55,10 +53,6 @@ class ContrastiveSASRec(SASRec):
     def _views(self, batch: Batch, states: Float[Tensor, "n d"]) -> tuple[tuple[Tensor, Ids], tuple[Tensor, Ids]]:
         """Two states of each row, with their ids."""
         raise NotImplementedError(f"{type(self).__name__}._views")
-
-    def _ends(self, histories: Histories) -> Float[Tensor, "n d"]:
-        """The states after the last events of histories."""
-        return at_the_end(*self._states(histories))
 
     def _embedded(self, vectors: Float[Tensor, "n d"], ids: Ids) -> Embeddings:
         return Embeddings(normalize(vectors, dim=1) if self.options.cosine else vectors, ids)

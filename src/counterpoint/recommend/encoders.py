@@ -3,7 +3,7 @@
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import linear, scaled_dot_product_attention
 
 
 class Block(nn.Module):
@@ -27,7 +27,24 @@ class Block(nn.Module):
         queries, keys, values = parts.permute(2, 0, 3, 1, 4)
         rate = self.rate if self.training else 0.0
         read = scaled_dot_product_attention(queries, keys, values, is_causal=True, dropout_p=rate)
-        x = x + self.dropout(self.out(read.transpose(1, 2).reshape(n, length, dim)))
+        return self._added(x, read)
+
+    def last(self, x: Float[Tensor, "n l d"], there: Bool[Tensor, "n l"]) -> Float[Tensor, "n d"]:
+        """The state after the last event of each history alone, which is all that is read of the topmost block."""
+        dim, normal = x.shape[-1], self.before_attention(x)
+        weight, bias = self.project.weight, self.project.bias
+        own = linear(at_the_end(normal, there)[:, None], weight[:dim], bias[:dim])
+        queries, keys, values = (
+            part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for part in (own, *linear(normal, weight[dim:], bias[dim:]).chunk(2, dim=-1))
+        )
+        mask = None if bool(there.all()) else there[:, None, None]
+        rate = self.rate if self.training else 0.0
+        read = scaled_dot_product_attention(queries, keys, values, mask, dropout_p=rate)
+        return self._added(at_the_end(x, there)[:, None], read)[:, 0]
+
+    def _added(self, x: Float[Tensor, "n l d"], read: Float[Tensor, "n h l _"]) -> Float[Tensor, "n l d"]:
+        x = x + self.dropout(self.out(read.transpose(1, 2).flatten(2)))
         fed: Tensor = x + self.dropout(self.feed(self.before_feed(x)))
         return fed
 
@@ -40,13 +57,22 @@ class CausalTransformer(nn.Module):
         self.positions = nn.Embedding(longest, dim)
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.Sequential(*(Block(dim, heads, dropout) for _ in range(layers)))
-        self.last = nn.LayerNorm(dim)
+        self.normal = nn.LayerNorm(dim)
 
     def forward(self, x: Float[Tensor, "n l d"]) -> Float[Tensor, "n l d"]:
         """A state after each event; histories begin at the first place."""
-        place = torch.arange(x.shape[1], device=x.device)
-        states: Tensor = self.last(self.blocks(self.dropout(x + self.positions(place))))
+        states: Tensor = self.normal(self.blocks(self._placed(x)))
         return states
+
+    def last(self, x: Float[Tensor, "n l d"], there: Bool[Tensor, "n l"]) -> Float[Tensor, "n d"]:
+        """The state after the last event of each history, the same as in `forward`."""
+        below: Tensor = self.blocks[:-1](self._placed(x))
+        found: Tensor = self.normal(self.blocks[-1].last(below, there))  # type: ignore[operator]
+        return found
+
+    def _placed(self, x: Float[Tensor, "n l d"]) -> Float[Tensor, "n l d"]:
+        found: Tensor = self.dropout(x + self.positions(torch.arange(x.shape[1], device=x.device)))
+        return found
 
 
 def at_the_end(states: Float[Tensor, "n l d"], there: Bool[Tensor, "n l"]) -> Float[Tensor, "n d"]:

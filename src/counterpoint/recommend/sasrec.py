@@ -71,10 +71,13 @@ class SASRec(SequenceRecommender, Method):
 
     def losses(self, batch: Batch, clock: Clock) -> dict[str, Float[Tensor, ""]]:
         """Cross-entropy over items, at every event or at the last one of each row, and what else is contrasted."""
-        states, there = self._states(batch.views["history"])
-        queries = states[there] if self.options.positions == "all" else at_the_end(states, there)
+        if self.options.positions == "all":
+            states, there = self._states(batch.views["history"])
+            queries, ends = states[there], at_the_end(states, there)
+        else:
+            queries = ends = self._ends(batch.views["history"])
         loss = self._next(queries, batch.views["targets"], clock, self.options.temperature)
-        return {"next": loss.mean()} | self._contrast(batch, at_the_end(states, there))
+        return {"next": loss.mean()} | self._contrast(batch, ends)
 
     def _contrast(self, batch: Batch, states: Float[Tensor, "n d"]) -> dict[str, Float[Tensor, ""]]:
         """Further terms of a method that contrasts whole histories; `states` are those after their last events."""
@@ -82,13 +85,22 @@ class SASRec(SequenceRecommender, Method):
 
     def _states(self, histories: Histories) -> tuple[Float[Tensor, "n l d"], Bool[Tensor, "n l"]]:
         """A state after each event, and where an event is."""
-        items, kinds, there = histories.padded(len(self.items))
-        return self._encoded(self.table(items), kinds), there
+        read, there = self._read(histories)
+        return self.encoder(read), there
 
-    def _encoded(self, items: Float[Tensor, "n l d"], kinds: Int[Tensor, "n l"]) -> Float[Tensor, "n l d"]:
-        """A state after each event, from vectors of items and what was done with them."""
-        states: Tensor = self.encoder(items + self.behaviours(kinds) if self.options.reads == "behaviours" else items)
-        return states
+    def _ends(self, histories: Histories) -> Float[Tensor, "n d"]:
+        """The state after the last event of each history."""
+        found: Tensor = self.encoder.last(*self._read(histories))
+        return found
+
+    def _read(self, histories: Histories) -> tuple[Float[Tensor, "n l d"], Bool[Tensor, "n l"]]:
+        """Vectors of items with what was done with them, and where an event is."""
+        items, kinds, there = histories.padded(len(self.items))
+        return self._marked(self.table(items), kinds), there
+
+    def _marked(self, items: Float[Tensor, "n l d"], kinds: Int[Tensor, "n l"]) -> Float[Tensor, "n l d"]:
+        """Vectors of items, and of what was done with them where that is read."""
+        return items + self.behaviours(kinds) if self.options.reads == "behaviours" else items
 
     def item_vectors(self) -> Float[Tensor, "v d"]:
         """A vector per item, without the one for padding."""
@@ -98,7 +110,7 @@ class SASRec(SequenceRecommender, Method):
         """The state after the last event of each history."""
         if self.options.reads == "target":
             histories = histories.of_behaviour(self.items.target)
-        return at_the_end(*self._states(histories.latest(self.options.max_length)))
+        return self._ends(histories.latest(self.options.max_length))
 
     def _vectors_of(self, items: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
         found: Tensor = self.table(items)
