@@ -1,7 +1,7 @@
 """Commands for which a language model is asked: each reads its arguments, calls a wing or a run, and prints."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -87,6 +87,9 @@ def decouple(
         str, typer.Option(metavar="NAME", help="http://host:port/v1#model, smollm2, a folder or a hub id.")
     ] = "smollm2",
     text: Annotated[str | None, typer.Option(metavar="COL", help="The column that has the texts.")] = None,
+    form: Annotated[
+        Literal["json", "words"], typer.Option(help="What is asked for: both parts, or the words that matter most.")
+    ] = "json",
     longest: Annotated[int, typer.Option(min=1, help="Letters of a text that the model is shown.")] = 2000,
     as_json: AsJson = False,
 ) -> None:
@@ -99,7 +102,7 @@ def decouple(
     from counterpoint.language import open_model
 
     graph = AttributedGraph.read(nodes, edges=None if edges is None else str(edges), text=text)
-    counts = by_model(graph, open_model(model)[0], task, out, longest)
+    counts = by_model(graph, open_model(model)[0], task, out, longest, form=form)
     if as_json:
         print_json(dict(counts))
     else:

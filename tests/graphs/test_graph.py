@@ -41,7 +41,8 @@ def test_what_is_mended_is_said() -> None:
         "1 of 2 edges go one way only; all are taken as going both ways",
         "1 of 4 nodes have no text: their vector comes from their neighbours alone",
         "1 of 4 nodes have no edge",
-        'column "label" has 1 class: there is nothing to tell apart',
+        'column "label" has 1 class: there is nothing to tell apart; vectors are judged by the edges they saw '
+        "(held_out=0.1 takes some out first)",
     ]
     empty = AttributedGraph.of(np.zeros((2, 0)), features=np.eye(2))
     assert "there are no edges: every method sees each node alone" in empty.warnings()

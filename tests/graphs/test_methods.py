@@ -19,7 +19,7 @@ from counterpoint.graphs.grace import GRACE
 from counterpoint.graphs.graph import AttributedGraph
 from counterpoint.graphs.graphmae import GraphMAE
 from counterpoint.graphs.inputs import Permuted
-from counterpoint.graphs.judge import held_out_edges, node_classes, pairs_without_edge
+from counterpoint.graphs.judge import held_out_edges, node_classes, nodes_or_edges, pairs_without_edge
 from counterpoint.graphs.sgc import SGC
 from counterpoint.graphs.simulate import citations
 from counterpoint.graphs.text_logistic import TextLogistic
@@ -173,6 +173,16 @@ def test_edges_taken_out_are_ranked_among_pairs_without() -> None:
     auc = (own[:, None] > rest).double().mean() + 0.5 * (own[:, None] == rest).double().mean()
     assert found.value("auc") == pytest.approx(float(auc), abs=1e-9)
     assert found.value("auc") > 0.6
+
+
+def test_without_classes_the_edges_that_were_seen_are_ranked() -> None:
+    whole = citations(150, classes=3, homophily=0.95, signal=3, noise=3, seed=0)
+    plain = AttributedGraph.of(whole.edges, texts=whole.texts)
+    found = nodes_or_edges(SGC(base="hashed").fit(plain), plain)
+    assert set(found.summary()) == {"auc of seen edges"}
+    assert len(found.ids) == plain.edges.shape[1]
+    assert found.value("auc of seen edges") > 0.8
+    assert any("held_out=0.1" in line for line in plain.warnings())
 
 
 def test_who_is_judged_and_what_cannot_be() -> None:

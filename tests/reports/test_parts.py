@@ -32,6 +32,13 @@ def test_phases_follow_each_other_and_a_change_is_marked() -> None:
     assert drawn["Loss"]["marks"] == [{"at": 3.0, "name": "train"}]
 
 
+def test_what_was_measured_once_is_no_curve() -> None:
+    events = [{"phase": "fit", "step": i, "loss": 1.0, "notes": {"watched": 0.5}} for i in range(3)]
+    events.append({"phase": "look", "step": 0, "loss": 0.0, "terms": {}, "notes": {"energy": 0.25}})
+    assert [figure["title"] for figure in figures.loss_curves(events)] == ["Loss", "Watched"]
+    assert figures.measured_once(events) == {"energy": 0.25}
+
+
 def test_long_curves_are_thinned_to_block_means_that_are_said() -> None:
     events = [{"phase": "train", "step": i, "loss": float(i)} for i in range(1000)]
     (figure,) = figures.loss_curves(events)

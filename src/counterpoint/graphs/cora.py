@@ -46,7 +46,7 @@ def cora() -> AttributedGraph:
 
 @cache
 def sampled_cora(papers: int, model: str) -> AttributedGraph:
-    """Papers around the most cited ones of each class, whose texts of 300 letters a language model splits.
+    """Papers around the most cited ones of each class, in whose first 300 letters a language model names the signal.
 
     What it said is kept in the user's cache folder, and asked for once.
     """
@@ -58,7 +58,7 @@ def sampled_cora(papers: int, model: str) -> AttributedGraph:
     home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "counterpoint"
     home.mkdir(parents=True, exist_ok=True)
     kept = home / f"cora-{papers}-{hashlib.sha256(model.encode()).hexdigest()[:8]}.jsonl"
-    by_model(found, open_model(model)[0], TASK, kept, block=8)
+    by_model(found, open_model(model)[0], TASK, kept, block=8, form="words")
     return read_decoupled(found, kept)
 
 

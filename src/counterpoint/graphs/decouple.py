@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -25,18 +25,27 @@ from counterpoint.training import rng
 
 MARKS = 40
 """Tokens of a language model's answer beside the text itself, of which a token has three characters or more."""
+TOKENS_A_WORD = 6
 Split = tuple[str | None, str | None]
+Form = Literal["json", "words"]
 
 
 def by_model(
-    graph: AttributedGraph, model: ChatModel, task: str, path: str | Path, longest: int = 2000, block: int = 64
+    graph: AttributedGraph,
+    model: ChatModel,
+    task: str,
+    path: str | Path,
+    longest: int = 2000,
+    block: int = 64,
+    form: Form = "json",
 ) -> Counter[str]:
     """Let a language model split the texts of all nodes into a file; counts what became of them.
 
     `task` says the domain and what is to be told apart, never a node's class. Texts are cut at `longest` letters. What
     the file holds is not asked again, unless it says "no answer"; it is written anew after every `block` nodes, so
-    whoever is stopped goes on. Counts: "split"; "kept raw" (the answer was no split); "no answer". Raises `UserError`
-    for a graph without texts.
+    whoever is stopped goes on. `form` is what is asked for: a JSON object of signal and noise, or the third of the
+    words that matter most, which a small model can give too; the others are the noise. Counts: "split"; "kept raw" (the
+    answer was no split); "no answer". Raises `UserError` for a graph without texts.
 
     >>> import tempfile
     >>> class Echo:
@@ -49,18 +58,14 @@ def by_model(
     """
     if graph.texts is None:
         raise UserError(f"{graph.source}: nodes have no texts to split")
-    prompt, path = Prompt.of("counterpoint.graphs", "decouple"), Path(path)
+    path = Path(path)
     done = {row["id"]: row for row in _read_lines(path)} if path.exists() else {}
     left = [row for row in _asked(graph) if done.get(row[0], {}).get("how") in (None, "no answer")]
     for start in range(0, len(left), block):
         part = left[start : start + block]
-        cut = [text[:longest] for _, text in part]
-        asked = [
-            Ask.of(prompt.filled(task=task, text=fenced(text)), max_tokens=MARKS + len(text) // 3, temperature=0.0)
-            for text in cut
-        ]
+        asked = [_ask(text[:longest], task, form) for _, text in part]
         for (key, text), reply in zip(part, model.answer(asked), strict=True):
-            done[key] = {"id": key, "prompt": prompt.name, "model": model.name, **_taken(text, reply)}
+            done[key] = {"id": key, "prompt": _prompt(form).name, "model": model.name, **_taken(text, reply, form)}
         write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in done.values()))
     return Counter(row["how"] for row in done.values())
 
@@ -72,11 +77,24 @@ def _asked(graph: AttributedGraph) -> list[tuple[str, str]]:
     return [(str(key), text) for key, text in pairs if text is not None]
 
 
-def _taken(text: str, reply: Any) -> dict[str, str]:
+def _prompt(form: Form) -> Prompt:
+    return Prompt.of("counterpoint.graphs", "decouple" if form == "json" else "decouple_words")
+
+
+def _ask(text: str, task: str, form: Form) -> Ask:
+    """What is asked of one text, with room for an answer as long as it may be."""
+    if form == "json":
+        return Ask.of(_prompt(form).filled(task=task, text=fenced(text)), max_tokens=MARKS + len(text) // 3)
+    count = max(1, len(WORD.findall(text)) // 3)
+    asked = _prompt(form).filled(task=task, text=fenced(text), count=str(count))
+    return Ask.of(asked, max_tokens=TOKENS_A_WORD * count)
+
+
+def _taken(text: str, reply: Any, form: Form) -> dict[str, str]:
     """What a reply makes of a text; words that the text does not have are left out of its parts."""
     if not isinstance(reply, Reply):
         return {"signal": text, "noise": "", "how": "no answer"}
-    found = parsed(reply.text)
+    found = parsed(reply.text) if form == "json" else told_apart(text, reply.text)
     own = set(WORD.findall(text.lower()))
     signal, noise = ("", "") if found is None else (kept(part, own) for part in found)
     if not signal:
@@ -98,6 +116,17 @@ def parsed(text: str) -> tuple[str, str] | None:
     if not isinstance(found, dict) or not all(isinstance(found.get(part), str) for part in ("signal", "noise")):
         return None
     return found["signal"], found["noise"]
+
+
+def told_apart(text: str, said: str) -> tuple[str, str] | None:
+    """The words of a text that an answer names, and the others; None when it names none or all.
+
+    >>> told_apart("neural nets in a box", "Neural, nets"), told_apart("a b", "b a")
+    (('neural nets', 'in a box'), None)
+    """
+    named = set(WORD.findall(said.lower()))
+    parts = [" ".join(w for w in WORD.findall(text) if (w.lower() in named) is signal) for signal in (True, False)]
+    return (parts[0], parts[1]) if all(parts) else None
 
 
 def kept(part: str, own: set[str]) -> str:

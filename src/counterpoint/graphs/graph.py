@@ -16,6 +16,7 @@ from counterpoint.training.sparse import Sparse
 Index = slice | Int[np.ndarray, " k"] | Bool[np.ndarray, " n"]
 CLASSES = ("label", "labels", "class", "y")
 """Columns taken for the classes, the first that there is."""
+UNPROBED = "vectors are judged by the edges they saw (held_out=0.1 takes some out first)"
 PARTS = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
 
 
@@ -308,8 +309,8 @@ class AttributedGraph:
         elif alone := int((self.degrees == 0).sum()):
             found.append(f"{alone} of {nodes} nodes have no edge")
         names = {name for name in self.labels if name is not None}
-        if self.classes is None:
-            found.append("no column of classes, so vectors are not probed; name one: classes=COLUMN")
-        elif len(names) < 2:
-            found.append(f'column "{self.classes}" has {len(names)} class: there is nothing to tell apart')
+        if len(names) < 2:
+            told = f'column "{self.classes}" has {len(names)} class: there is nothing to tell apart'
+            told = "no column of classes; name one: classes=COLUMN" if self.classes is None else told
+            found.append(told if self.asked is not None else f"{told}; {UNPROBED}")
         return found

@@ -23,10 +23,21 @@ def loss_curves(events: Sequence[Event]) -> list[Figure]:
     at, marks = _running(steps, "step")
     series = {"loss": [None if event.get("terms") == {} else event["loss"] for event in steps]}
     terms = _names(steps, "terms")
-    for part, names in (("terms", terms if len(terms) > 1 else []), ("notes", _names(steps, "notes"))):
+    watched = [name for name in _names(steps, "notes") if name not in measured_once(events)]
+    for part, names in (("terms", terms if len(terms) > 1 else []), ("notes", watched)):
         for name in names:
             series[_clear(name, part, series)] = [(event.get(part) or {}).get(name) for event in steps]
     return [_curve(name, at, values, "step", marks) for name, values in series.items()] if steps else []
+
+
+def measured_once(events: Sequence[Event]) -> dict[str, float]:
+    """Watched values that one of several steps alone has: no curves."""
+    steps = [event for event in events if "loss" in event]
+    found: dict[str, list[float]] = {}
+    for event in steps:
+        for name, value in (event.get("notes") or {}).items():
+            found.setdefault(name, []).append(value)
+    return {name: values[0] for name, values in found.items() if len(usable(values)) == len(values) == 1 < len(steps)}
 
 
 def metric_curves(events: Sequence[Event]) -> list[Figure]:

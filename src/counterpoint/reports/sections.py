@@ -6,7 +6,7 @@ from typing import Any
 from counterpoint.reports import figures, people
 from counterpoint.reports.folder import Folder
 from counterpoint.reports.markup import Html, chooser, join, panel, table, tag
-from counterpoint.reports.parts import Section, absent, charts
+from counterpoint.reports.parts import Section, absent, charts, details
 from counterpoint.reports.words import MEANING, listed, measured, number, title
 
 
@@ -18,6 +18,8 @@ def curves(folder: Folder) -> Section:
     parts = [tag("h3", "Loss, its terms and what was watched"), charts(losses)] if losses else []
     if metrics:
         parts += [tag("h3", "On the validation rows"), charts(metrics)]
+    if once := {name: f"{value:.3g}" for name, value in figures.measured_once(folder.events).items()}:
+        parts.append(details("Measured once", once, shown=True))
     return Section("curves", "Learning curves", join(parts))
 
 
