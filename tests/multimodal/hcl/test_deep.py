@@ -1,5 +1,7 @@
 """Deep HCL: its losses against their equations, structures that hold their own factors, labels, explanations."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -201,8 +203,14 @@ def test_what_it_is_about_to_make_is_said_and_too_much_refused(table: MadeTable)
     model = fitted(table)
     heads = sum(p.numel() for p in model.encoders.heads.parameters())
     assert said == [f"7 structures of 3 views (2^3 - 1): 12 heads of {heads:,} parameters on 3 encoders"]
-    many = Table.of({f"v{i}": np.random.default_rng(i).normal(size=(40, 2)) for i in range(6)})
-    with pytest.raises(UserError, match=r"6 views have 63 structures \(2\^6 - 1\)"):
+    many = Table.of({f"v{i}": np.random.default_rng(i).normal(size=(40, 2)) for i in range(11)})
+    with pytest.raises(UserError, match=r"11 views have 2047 structures \(2\^11 - 1\)"):
         HCL().fit(many, trainer=QUIET)
+    with pytest.raises(UserError, match=r"1023 structures of 10 views \(2\^10 - 1\) need .* GiB of memory"):
+        HCL(rank=2000, head=(2000,)).fit(replace(many, views={f"v{i}": many.views[f"v{i}"] for i in range(10)}))
+    six = replace(many, views={f"v{i}": many.views[f"v{i}"] for i in range(6)})
+    small = HCL(rank=1, head=(2,), hidden=2, dim=2)
+    small.prepare(small.measure(six))
+    assert small.encode(small.batch(six, torch.arange(4), torch.Generator()).views).vectors["v0"].shape == (4, 63)
     with pytest.raises(UserError, match="fitted without a label"):
         model.predict(table)

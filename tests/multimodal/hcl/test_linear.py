@@ -256,6 +256,14 @@ def test_dropped_structures_are_dropped() -> None:
 def test_what_it_is_about_to_do_is_said_before_training(table: MadeTable) -> None:
     said = HCLLinear(ranks=(2, 3)).remarks(table)
     assert said == ["7 structures of 3 views (2^3 - 1), up to 3 factors each: 54 x 21 loadings"]
+    said = HCLLinear(ranks=(2,), label="y").remarks(table)
+    assert (
+        said[1]
+        == "y is regressed as in the released code; regression=posterior predicted better in claim hcl-downstream"
+    )
+    assert HCLLinear(ranks=(2,), label="y", regression="posterior").remarks(table) == said[:1]
+    half, _ = hide(table, "A", 0.5, np.random.default_rng(0))
+    assert HCLLinear(ranks=(2,), label="y").remarks(half)[1].endswith("rows that lack a view, too")
     said = HCLLinear(ranks=(2, 5)).remarks(table)
     assert said[0] == "7 structures of 3 views (2^3 - 1), 2 factors each: 54 x 14 loadings"
     assert said[1].startswith(
@@ -266,8 +274,8 @@ def test_what_it_is_about_to_do_is_said_before_training(table: MadeTable) -> Non
 
 def test_bad_input_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
-    many = Table.of({f"v{i}": rng.normal(size=(40, 2)) for i in range(6)})
-    with pytest.raises(UserError, match=r"6 views have 63 structures \(2\^6 - 1\); HCL takes 2 to 5 views"):
+    many = Table.of({f"v{i}": rng.normal(size=(40, 2)) for i in range(11)})
+    with pytest.raises(UserError, match=r"11 views have 2047 structures \(2\^11 - 1\); HCL takes 2 to 10 views"):
         HCLLinear().fit(many, trainer=QUIET)
     words = Table.of({"a": [[1.0]] * 40, "note": ["x"] * 40}, kind={"note": "text"})
     with pytest.raises(UserError, match='view "note" holds text; hcl-linear takes numbers, so use hcl'):
@@ -282,9 +290,17 @@ def test_bad_input_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> No
         HCLLinear(start="random", refine="none")
     with pytest.raises(UserError, match="fitted without a label"):
         fitted(hcl(60, (4, 4), rank=1), ranks=(1,)).predict(many)
-    monkeypatch.setattr("counterpoint.multimodal.hcl.linear.free_memory", lambda device: 1000)
-    with pytest.raises(UserError, match="use hcl, or fewer columns"):
+    monkeypatch.setattr("counterpoint.multimodal.hcl.structures.free_memory", lambda device: 1000)
+    with pytest.raises(UserError, match=r"need 0\.0 GiB of memory, 0\.0 are free; use fewer views, columns or factors"):
         HCLLinear().fit(Table.of({"a": rng.normal(size=(40, 3)), "b": rng.normal(size=(40, 3))}), trainer=QUIET)
+
+
+def test_six_views_have_their_63_structures() -> None:
+    table = hcl(800, (40,) * 6, rank=1, noise=0.1)
+    found = HCLLinear(ranks=(1,), scaling="none").fit(table, trainer=QUIET).explain()
+    assert len(found["structures"]) == 63
+    for name, view in table.views.items():
+        assert found["unexplained"][name] == pytest.approx(0.1 * 40 / view.values.var(axis=0).sum(), abs=0.03)
 
 
 def test_layouts_of_unequal_ranks() -> None:

@@ -42,7 +42,7 @@ def test_the_mask_is_zero_where_a_view_has_no_part() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "said"), [(6, r"6 views have 63 structures \(2\^6 - 1\)"), (1, "takes 2 to 5 views")]
+    ("count", "said"), [(11, r"11 views have 2047 structures \(2\^11 - 1\)"), (1, "takes 2 to 10 views")]
 )
 def test_too_many_views_are_refused_with_their_number(count: int, said: str) -> None:
     with pytest.raises(UserError, match=said):

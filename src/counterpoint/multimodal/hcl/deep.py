@@ -86,19 +86,30 @@ The joint vector has for each structure the mean over its views that are present
 (at least 1e-12). Where structures were divided by a root, multiply by it first. {REFERENCE}"""
 
     def measure(self, data: Table) -> dict[str, Any]:
-        """What the encoders and the label need to know; raises `UserError` for more than 5 views."""
-        self._structures(list(data.views))
+        """What the encoders and the label need to know; raises `UserError` for more views than there is room for."""
+        structures = self._structures(list(data.views))
+        o, heads = self.options, self._heads(structures)
+        widths = [sum([*o.head, structures.ranks[k]]) for k in heads.values()]
+        structures.require_room(16 * sum(self._sizes(structures)) + 8 * o.batch_size * sum(widths))
         facts = encoders.measure(self, data)
         return {**facts, "columns": column_names(data, facts["views"]), **group_lasso.label_facts(data, self.options)}
 
     def remarks(self, data: Table) -> list[str]:
         """How many structures, heads and parameters there are."""
         structures = self._structures(list(data.views))
-        o = self.options
-        keys = {head_name(o.heads, name, k, structures): k for name in data.views for k in structures.having(name)}
-        sizes = [sum((a + 1) * b for a, b in pairwise([o.dim, *o.head, structures.ranks[k]])) for k in keys.values()]
-        said = f"{structures.words()}: {len(keys)} heads of {sum(sizes):,} parameters on {len(data.views)} encoders"
+        sizes = self._sizes(structures)
+        said = f"{structures.words()}: {len(sizes)} heads of {sum(sizes):,} parameters on {len(data.views)} encoders"
         return [*encoders.remarks(self, data), said]
+
+    def _heads(self, structures: Structures) -> dict[str, int]:
+        """The heads by name, and the structure of each."""
+        pairs = [(name, k) for name in structures.views for k in structures.having(name)]
+        return {head_name(self.options.heads, name, k, structures): k for name, k in pairs}
+
+    def _sizes(self, structures: Structures) -> list[int]:
+        """The parameters of each head."""
+        widths = [[self.options.dim, *self.options.head, structures.ranks[k]] for k in self._heads(structures).values()]
+        return [sum((a + 1) * b for a, b in pairwise(each)) for each in widths]
 
     def build(self, facts: dict[str, Any]) -> None:
         """Encoders and heads, room for the explanation, and what predicts the label."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from pydantic import Field, model_validator
@@ -24,7 +25,6 @@ from counterpoint.multimodal.space import Space, scaled
 from counterpoint.multimodal.table import Table
 from counterpoint.multimodal.views import batch_of, measure_views, of_all_ranks
 from counterpoint.training import Batch, Clock, Encoded, Method, Phase, rng
-from counterpoint.training.budget import ROOM, free_memory
 
 ROWS = 8192  # rows of a step of the covariance
 HELD = 0.25  # share of the rows that choose the rank
@@ -56,8 +56,8 @@ class HCLLinear(Space, Method):
         start: Start = Field("peeling", description="where the masked fit starts")
         refine: Refine = Field("converged", description="how it goes on; released: steps that freeze early")
         scaling: Literal["columns", "none"] = Field("columns", description="scale each number, or centre it only")
-        regression: Literal["posterior", "corrected"] = Field(
-            "posterior", description="on the factors' means, or least squares less its noise as the code has it"
+        regression: Literal["corrected", "posterior"] = Field(
+            "corrected", description="least squares less its noise as the code has it, or (ours) on the factors' means"
         )
 
         @model_validator(mode="after")
@@ -93,12 +93,9 @@ least 1e-12); zero for a row without any. Rows of `loadings` and `centre` follow
             if view.kind not in ("numbers", "vector"):
                 raise UserError(f'{data.source}: view "{name}" holds {view.kind}; hcl-linear takes numbers, so use hcl')
         ranks = self._ranks(data)
-        need, free = 8 * 8 * sum(view.width for view in data.views.values()) ** 2, free_memory(torch.device("cpu"))
-        if free is not None and need > ROOM * free:
-            raise UserError(
-                f"the covariance of so many columns needs {need / 2**30:.1f} GiB, {free / 2**30:.1f} are free; "
-                "use hcl, or fewer columns"
-            )
+        structures = self._structures(list(data.views), max(ranks))
+        columns, sets = sum(view.width for view in data.views.values()), 2 ** len(data.views)
+        structures.require_room(8 * 8 * columns**2 + 4 * sets * structures.width**2)
         views = measure_views(data)
         if self.options.scaling == "none":
             for view in views.values():
@@ -119,6 +116,12 @@ least 1e-12); zero for a row without any. Rows of `loadings` and `centre` follow
             said.append(
                 f'warning: view "{name}" has {width} columns for {parts} structures, in which ranks above '
                 f"{width // parts} cannot be told apart; tried: {tried}"
+            )
+        lacking = int((~np.stack([view.present for view in data.views.values()]).all(axis=0)).sum())
+        if self.options.label and self.options.regression == "corrected":
+            said.append(
+                f"{self.options.label} is regressed as in the released code; regression=posterior predicted better in "
+                "claim hcl-downstream" + (f" and uses the {lacking:,} rows that lack a view, too" if lacking else "")
             )
         return said
 

@@ -11,10 +11,11 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from counterpoint.errors import UserError
+from counterpoint.training.budget import ROOM, free_memory
 
 Kind = Literal["subsets", "shared-private"]
-MOST_VIEWS = 5
-"""Six views have 63 structures, more than a person reads; each view would need 32 times the rank in columns."""
+MOST_VIEWS = 10
+"""Ten views have 1,023 structures; every further view doubles them, and what is kept of each pair of them."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Structures:
 
     @classmethod
     def of(cls, views: Sequence[str], rank: int, kind: Kind = "subsets") -> "Structures":
-        """The structures of some views; raises `UserError` for fewer than 2 or more than 5 views."""
+        """The structures of some views; raises `UserError` for fewer than 2 or more than 10 views."""
         count = len(views)
         if not 2 <= count <= MOST_VIEWS:
             raise UserError(
@@ -74,6 +75,15 @@ class Structures:
         """Which factors a view takes part in."""
         parts = zip(self.members, self.ranks, strict=True)
         return torch.tensor([view in members for members, rank in parts for _ in range(rank)])
+
+    def require_room(self, need: int) -> None:
+        """Raise `UserError` when so many bytes are more than the memory has room for."""
+        free = free_memory(torch.device("cpu"))
+        if free is not None and need > ROOM * free:
+            raise UserError(
+                f"{self.words()} need {need / 2**30:.1f} GiB of memory, {free / 2**30:.1f} are free; use fewer views, "
+                "columns or factors"
+            )
 
     def words(self) -> str:
         """How many there are, in a sentence's beginning."""
