@@ -85,3 +85,22 @@ def test_summed_steps_are_a_sum_of_powers(steps: int, symmetric: bool) -> None:
     torch.testing.assert_close(summed_steps(matrix, x, steps), torch.stack(powers).sum(0))
     assert torch.autograd.gradcheck(lambda given: summed_steps(matrix, given, steps), x)
     assert torch.autograd.gradgradcheck(lambda given: summed_steps(matrix, given, steps), x)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_some_rows_are_those_of_the_whole(symmetric: bool) -> None:
+    generator = torch.Generator().manual_seed(1)
+    dense = torch.rand(6, 6, generator=generator) * (torch.rand(6, 6, generator=generator) < 0.4)
+    dense = dense + dense.T if symmetric else dense
+    dense[3] = dense[:, 3] = 0
+    rows, columns = dense.nonzero(as_tuple=True)
+    matrix = Sparse.of(rows, columns, dense[rows, columns], (6, 6), symmetric=symmetric)
+    x = torch.randn(6, 2, generator=generator, dtype=torch.float64, requires_grad=True)
+    for some in ([4, 0, 3], [3], [], [5, 4, 3, 2, 1, 0]):
+        chosen = torch.tensor(some, dtype=torch.int64)
+        part = matrix.at(chosen)
+        assert part.shape == (len(some), 6)
+        torch.testing.assert_close(part @ x, dense[chosen].double() @ x)
+        if some:
+            assert torch.autograd.gradcheck(lambda given, part=part: part @ given, x)
+            torch.testing.assert_close(part.T @ (part @ x), dense[chosen].T.double() @ (dense[chosen].double() @ x))

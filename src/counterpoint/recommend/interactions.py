@@ -155,11 +155,31 @@ class Interactions:
         cutoffs: tuple[int, ...] = (5, 10, 20),
         candidates: str | None = None,
     ) -> "Interactions":
-        """Read a file of events; see `counterpoint.recommend.readers.read`."""
-        from counterpoint.recommend.readers import read
+        """Read RecBole's atomic files, CSV, TSV, Parquet, or a text with a sequence per line; a large file is streamed.
 
-        given = {name: value for name, value in locals().items() if name not in ("cls", "path", "read")}
-        return read(path, **given)
+        `user`, `item`, `time` and `behaviour` name columns; without them they are recognised. `behaviours` orders the
+        labels from what says least to what says most, and may join values: {"view": "click,look", "buy": "order"}.
+        `catalogue` is a file of titles and attributes (default: the `.item` beside an `.inter`), sought beside the
+        data. `core` leaves out users and items with fewer events. `seen` says whether items of a history are
+        candidates: auto keeps them where at least 1 in 100 events repeats an item. `questions`, `target` and `cutoffs`
+        are those of `Protocol`. `candidates` is a Parquet file with `user` and a list `items`: lists are judged among
+        those alone. Raises `UserError` naming the file, and the row, column or option that is wrong.
+
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "shop.csv"
+        >>> _ = file.write_text("user,item,time\\nann,tea,2\\nann,salt,1\\nbob,tea,5\\n")
+        >>> data = Interactions.read(file)
+        >>> data.user_ids.tolist(), data.item_ids[data.items].tolist()
+        (['ann', 'bob'], ['salt', 'tea', 'tea'])
+        """
+        from counterpoint.recommend.readers import events_of, judged_by
+
+        place = Path(path)
+        named = {"user": user, "item": item, "time": time, "behaviour": behaviour}
+        data = events_of(place, named, behaviours or {}, catalogue, title, core)
+        protocol = Protocol(target=target, together=questions == "together", cutoffs=cutoffs)
+        beside = place if place.is_dir() else place.parent
+        return judged_by(data, protocol, seen, None if candidates is None else beside / candidates)
 
     # What it is -------------------------------------------------------------------------------------------
 

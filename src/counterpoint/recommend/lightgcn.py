@@ -106,19 +106,21 @@ class LightGCN(VectorRecommender, Method):
 
     def losses(self, batch: Batch, clock: Clock) -> dict[str, Float[Tensor, ""]]:
         """BPR or cross-entropy over all items, and the squared vectors of what is in the batch."""
-        start, options = self._start(), self.options
+        start, options, matrix = self._start(), self.options, self.graph.matrix()
         first = len(start) - len(self.items)
-        nodes = torch.stack([batch.views["user"], *(first + batch.views[side].clamp(min=0) for side in self._sides)])
-        total = summed_steps(self.graph.matrix(), start, options.layers)
-        users, *vectors = total[nodes.flatten()].view(*nodes.shape, -1) / (options.layers + 1)
+        sides = [batch.views["user"], *(first + batch.views[side].clamp(min=0) for side in self._sides)]
+        nodes, place = torch.unique(torch.stack(sides), return_inverse=True)
+        own, before = start.index_select(0, nodes), summed_steps(matrix, start, options.layers - 1)
         if options.loss == "bpr":
-            loss = bpr(users, vectors[0], vectors[1], batch.views["other"] >= 0, options.temperature)
+            total = (own + matrix.at(nodes) @ before) / (options.layers + 1)
+            users, taken, others = (total.index_select(0, side) for side in place)
+            loss = bpr(users, taken, others, batch.views["other"] >= 0, options.temperature)
         else:
-            items = total[first:] / (options.layers + 1)
-            loss = softmax_over(users, items, batch.views["item"], temperature=options.temperature)
+            total = (start + matrix @ before) / (options.layers + 1)
+            loss = softmax_over(total[sides[0]], total[first:], batch.views["item"], temperature=options.temperature)
         terms = {"next": loss.mean()}
         if options.regularisation:
-            squares = start[nodes.flatten()].square().sum(1).view(nodes.shape).sum(0)
+            squares = own.square().sum(1).index_select(0, place.flatten()).view(place.shape).sum(0)
             terms["l2"] = options.regularisation / 2 * mean_over_ranks(squares)
         return terms
 

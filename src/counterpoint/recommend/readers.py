@@ -27,64 +27,45 @@ NAMES = {
 """What columns are recognised by, the first that a file has."""
 
 
-def read(
-    path: str | Path,
-    *,
-    user: str | None = None,
-    item: str | None = None,
-    time: str | None = None,
-    behaviour: str | None = None,
-    behaviours: Mapping[str, str] | None = None,
-    target: str | None = None,
-    catalogue: str | None = None,
-    title: str | None = None,
-    core: int = 0,
-    seen: Literal["auto", "removed", "kept"] = "auto",
-    questions: Literal["each", "together"] = "each",
-    cutoffs: tuple[int, ...] = (5, 10, 20),
-    candidates: str | None = None,
+def events_of(
+    path: Path,
+    named: Mapping[str, str | None],
+    behaviours: Mapping[str, str],
+    catalogue: str | None,
+    title: str | None,
+    core: int,
 ) -> Interactions:
-    """Read RecBole's atomic files, CSV, TSV, Parquet, or a text with a sequence per line; a large file is streamed.
+    """The events of a file with what is known of their items, under the usual protocol.
 
-    `user`, `item`, `time` and `behaviour` name columns; without them they are recognised. `behaviours` orders the
-    labels from what says least to what says most, and may join values: {"view": "click,look", "buy": "order"}.
-    `catalogue` is a file of titles and attributes (default: the `.item` beside an `.inter`), sought beside the data.
-    `core` leaves out users and items with fewer events. `seen` says whether items of a history are candidates: auto
-    keeps them where at least 1 in 100 events repeats an item. `questions`, `target` and `cutoffs` are those of
-    `Protocol`. `candidates` is a Parquet file with `user` and a list `items`: lists are judged among those alone.
-    Raises `UserError` naming the file, and the row, column or option that is wrong.
-
-    >>> import tempfile
-    >>> file = Path(tempfile.mkdtemp()) / "shop.csv"
-    >>> _ = file.write_text("user,item,time\\nann,tea,2\\nann,salt,1\\nbob,tea,5\\n")
-    >>> data = read(file)
-    >>> data.user_ids.tolist(), data.item_ids[data.items].tolist()
-    (['ann', 'bob'], ['salt', 'tea', 'tea'])
+    `named` are columns by role, None where they are to be recognised; the other arguments and what raises are those of
+    `Interactions.read`.
     """
-    source = open_source(Path(path))
-    columns = _columns(source, {"user": user, "item": item, "time": time, "behaviour": behaviour})
+    source = open_source(path)
+    columns = _columns(source, named)
     if behaviours and "behaviour" not in columns:
         raise UserError(f"{path}: behaviours need a column of them; name it, such as behaviour=event")
     events = Events.of(_renamed(source, columns, behaviours), str(path))
     described = _described(source.path, catalogue, title)
-    labels = list(behaviours) if behaviours else None
     notes = [f"{what} = column {name}" for what, name in columns.items() if what != name]
-    protocol = Protocol(seen="removed", together=questions == "together", cutoffs=cutoffs)
     known = events.items.values
     table, without = (None, 0) if described is None or known is None else beside(known, described)
     if without:
         notes.append(f"{without} of {len(events.items)} items are not in the catalogue: they have no attributes")
-    data = assemble(events, table, labels, protocol, str(path), core)
-    if target is not None and target not in data.labels:
-        raise UserError(f"{path}: target={target}: no such behaviour; {nearest(target, data.labels)}")
-    data = replace(data, protocol=replace(protocol, target=target, seen=_seen(data, seen)))
-    data = (
-        data.noting(f"items that a user has seen are {data.protocol.seen} when lists are judged")
-        if seen == "auto"
-        else data
-    )
-    data = replace(data, notes=(*((", ".join(notes),) if notes else ()), *data.notes))
-    return data if candidates is None else _among(data, source.path.parent / candidates)
+    data = assemble(events, table, list(behaviours) or None, Protocol(), str(path), core)
+    return replace(data, notes=(*((", ".join(notes),) if notes else ()), *data.notes))
+
+
+def judged_by(
+    data: Interactions, protocol: Protocol, seen: Literal["auto", "removed", "kept"], candidates: Path | None
+) -> Interactions:
+    """The same under another protocol, whose rule for seen items may follow from the data, and among candidates.
+
+    Raises `UserError` for a target that is no behaviour, or candidates that do not fit.
+    """
+    data = replace(data, protocol=replace(protocol, seen=_seen(data, seen)))
+    if seen == "auto":
+        data = data.noting(f"items that a user has seen are {data.protocol.seen} when lists are judged")
+    return data if candidates is None else _among(data, candidates)
 
 
 def _columns(source: Source, given: Mapping[str, str | None]) -> dict[str, str]:
@@ -109,10 +90,10 @@ def _columns(source: Source, given: Mapping[str, str | None]) -> dict[str, str]:
 
 
 def _renamed(
-    source: Source, columns: Mapping[str, str], behaviours: Mapping[str, str] | None
+    source: Source, columns: Mapping[str, str], behaviours: Mapping[str, str]
 ) -> Iterator[dict[str, pa.Array]]:
     """Batches under the names of the roles, behaviours under those of the labels."""
-    label = {value.strip(): name for name, values in (behaviours or {}).items() for value in values.split(",")}
+    label = {value.strip(): name for name, values in behaviours.items() for value in values.split(",")}
     rows = 0
     for batch in rows_of(source, list(columns.values())):
         made = {what: _flat(batch[name]) for what, name in columns.items()}

@@ -91,6 +91,11 @@ class Items(nn.Module):
         """The log of each item's chance to be drawn as a negative."""
         return log_chances(self.counts)
 
+    @cached_property
+    def chances(self) -> Float[Tensor, " v"]:
+        """The running sum of those chances; made once, since a step should not cost the catalogue."""
+        return self.log_chances.exp().cumsum(0)
+
     def numbers(self, ids: Sequence[Any]) -> Int[np.ndarray, " n"]:
         """The number of each id, -1 for one that is not known."""
         given = pa.array([str(one) for one in ids], pa.string())
@@ -263,13 +268,12 @@ class SequenceRecommender(VectorRecommender):
         if not self.options.negatives:
             whole = self.item_vectors() if table is None else table
             return softmax_over(queries, whole, targets, temperature=temperature)
-        chances = self.items.log_chances
-        items = drawn_items(chances, self.options.negatives, clock.shared_rng("negatives"))
+        items = drawn_items(self.items.chances, self.options.negatives, clock.shared_rng("negatives"))
         wanted = targets.clamp(min=0)
         asked = torch.cat([wanted, items])
         vectors = self._vectors_of(asked) if table is None else table[asked]
         own, drawn = vectors.split([len(wanted), len(items)])
-        return sampled_softmax(queries, targets, own, items, drawn, chances[items], temperature)
+        return sampled_softmax(queries, targets, own, items, drawn, self.items.log_chances[items], temperature)
 
     def _vectors_of(self, items: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
         """The vectors of some items; whoever has a table of them looks only these up."""

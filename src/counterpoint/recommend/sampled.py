@@ -17,13 +17,13 @@ def log_chances(counts: Int[Tensor, " v"]) -> Float[Tensor, " v"]:
     return (weights / weights.sum()).log()
 
 
-def drawn_items(log_chance: Float[Tensor, " v"], k: int, generator: torch.Generator) -> Int[Tensor, " k"]:
-    """k items, each drawn from all of them.
+def drawn_items(ends: Float[Tensor, " v"], k: int, generator: torch.Generator) -> Int[Tensor, " k"]:
+    """k items, each drawn from all of them by the running sum of their chances.
 
-    >>> drawn_items(log_chances(torch.tensor([1, 1])), 5, torch.Generator().manual_seed(0)).shape
+    >>> ends = log_chances(torch.tensor([1, 1])).exp().cumsum(0)
+    >>> drawn_items(ends, 5, torch.Generator().manual_seed(0)).shape
     torch.Size([5])
     """
-    ends = log_chance.exp().cumsum(0)
     place = torch.rand(k, generator=generator, dtype=torch.float64).to(ends.device) * ends[-1]
     return torch.searchsorted(ends, place).clamp(max=len(ends) - 1)
 

@@ -56,6 +56,26 @@ class Sparse:
         plain = Sparse(self.crow, self.col, self.value, self.columns)
         return Sparse(self.mirror.crow, self.mirror.col, self.mirror.value, self.mirror.columns, plain)
 
+    def at(self, rows: Int[Tensor, " r"]) -> "Sparse":
+        """Some of its rows, each named once.
+
+        >>> eye = Sparse.of(torch.arange(3), torch.arange(3), torch.ones(3), (3, 3))
+        >>> eye.at(torch.tensor([2, 0])) @ torch.tensor([[1.0], [2.0], [3.0]])
+        tensor([[3.],
+                [1.]])
+        """
+        lengths = self.crow.diff()[rows]
+        crow = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+        entry = torch.arange(int(crow[-1]), device=rows.device)
+        entry += torch.repeat_interleave(self.crow[rows] - crow[:-1], lengths)
+        place = torch.full((self.shape[0],), -1, device=rows.device)
+        place[rows] = torch.arange(len(rows), device=rows.device)
+        other = self.T
+        column = place[other.col]
+        kept = (column >= 0).nonzero()[:, 0]
+        mirror = Sparse(torch.searchsorted(kept, other.crow), column[kept], other.value[kept], len(rows))
+        return Sparse(crow, self.col[entry], self.value[entry], self.columns, mirror)
+
     def __matmul__(self, dense: Float[Tensor, "m d"]) -> Float[Tensor, "n d"]:
         """The product with a dense matrix."""
         found: Tensor = _Product.apply(dense, self)  # type: ignore[no-untyped-call]
