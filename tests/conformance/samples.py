@@ -349,7 +349,7 @@ SPANS = Sample(
         ],
     },
     metric="f1",
-    small={"base": tiny.tiny(), "epochs": 1, "batch_size": 32, "dropout": 0.0, "optim": {"lr": 0.01}, "lora": 2},
+    small={"base": tiny.tiny(), "epochs": 2, "batch_size": 32, "dropout": 0.0, "optim": {"lr": 0.01}, "lora": 2},
     random={"dropout": 0.2},
     choices={"base": [tiny.tiny(1)], "level": [0], "rewriter.model": [tiny_llama()], "rewriter.batch_size": [2]}
     | {"rewriter.spans": [4], "rewriter.length": [3], "rewriter.rank": [2], "lora": [3]},
