@@ -6,7 +6,7 @@ the backward pass, which solves the linear system of the plan's marginals by the
 plan minimises needs not even that.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
