@@ -48,7 +48,23 @@ def test_an_approximate_index_finds_nearly_all(monkeypatch: pytest.MonkeyPatch) 
     assert adjusted_rand_score(brute_force(vectors, 0.97), found.assigned) > 0.95
 
 
-def test_equal_vectors_beyond_the_neighbours_hold_together() -> None:
+def test_the_effort_is_the_least_that_finds_the_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("faiss")
+    vectors = copies(300)
+    lists = duplicates._nearest_lists(vectors)
+    effort, recall = duplicates._effort(vectors, lists, 0.9)
+    true = vectors @ vectors.T >= 0.9
+    found = np.zeros_like(true)
+    for pairs, _ in duplicates._of_lists(vectors, lists[:, :effort], 0.9):
+        found[tuple(pairs)] = found[tuple(pairs[::-1])] = True
+    assert not (found & ~true).any()
+    off = ~np.eye(len(vectors), dtype=bool)
+    assert found[off & true].mean() == pytest.approx(recall, abs=0.02)
+    assert recall >= 0.99
+    assert duplicates._effort(vectors, lists, 2.0) == (8, 1.0)
+
+
+def test_many_equal_vectors_hold_together() -> None:
     vectors = np.repeat(np.eye(3, dtype=np.float32), 50, axis=0)
     assert near_duplicates(vectors, 0.99).assigned.tolist() == np.repeat([0, 1, 2], 50).tolist()
 
