@@ -74,7 +74,7 @@ def read(
     views = {name: reading.view(name, kinds[name], chosen[name]) for name, reading in readings.items()}
     ids = np.arange(source.rows) if id is None else _complete(columns[id], id, file)
     for name, beside in sides.items():
-        views[name], note = side_view(name, beside, str(id), ids)
+        views[name], note = side_view(name, source.path.parent, beside, str(id), ids)
         notes += [note] if note else []
     if not any(one.present.any() for one in views.values()):
         raise UserError(f"{file}: every value of every view is missing")

@@ -16,34 +16,34 @@ from counterpoint.multimodal.table import View
 PARTS = ("value", "time", "type")
 
 
-def side_files(views: Views, source: Source, id: str | None, kind: Mapping[str, str]) -> dict[str, Path]:
+def side_files(views: Views, source: Source, id: str | None, kind: Mapping[str, str]) -> dict[str, str]:
     """The views that name a file instead of columns, such as `view.vitals=events.csv`; it lies beside the table.
 
     Raises `UserError` when the file is not there, when rows have no id to be joined by, or for a kind but events.
     """
     found = {}
     for name, pattern in views.items():
-        file = pattern if isinstance(pattern, str) else ""
+        file = pattern if isinstance(pattern, str) else pattern[0] if len(pattern) == 1 else ""
         if Path(file).suffix.lower() not in OPENERS or file in source.schema.names:
             continue
-        path = source.path.parent / file
-        if not path.is_file():
+        if not (source.path.parent / file).is_file():
             raise UserError(f'{source.path}: view "{name}" is the file {file}, which is not beside it')
         if id is None:
             raise UserError(f'{source.path}: the events of view "{name}" are joined by id; name its column, id=COLUMN')
         if kind.get(name, "events") != "events":
             raise UserError(f"kind.{name}={kind[name]}: a view in a file of its own is events")
-        found[name] = path
+        found[name] = file
     return found
 
 
-def side_view(name: str, path: Path, id: str, ids: Shaped[np.ndarray, " n"]) -> tuple[View, str | None]:
-    """The events of each row, and a note on those of no row.
+def side_view(name: str, folder: Path, file: str, id: str, ids: Shaped[np.ndarray, " n"]) -> tuple[View, str | None]:
+    """The events of each row, and a note on those of no row; the view's one column is called as the file.
 
     The file has the table's id column and the columns value, time and type: a value may be missing, a time is a number
     or an ISO date and time. Raises `UserError` for a file without them, a time that is neither, or ids that repeat in
     the table.
     """
+    path = folder / file
     source = open_source(path)
     for column in (id, *PARTS):
         require(column, source.schema.names, str(path), f'view "{name}"')
@@ -64,7 +64,7 @@ def side_view(name: str, path: Path, id: str, ids: Shaped[np.ndarray, " n"]) -> 
         lists.put(part, 0, pa.ListArray.from_arrays(ends, values.combine_chunks().take(order)))
     lost = len(rows) - len(order)
     note = f"{path}: {lost:,} of {len(rows):,} events belong to no row of the table" if lost else None
-    return lists.view(name, "events", tuple(f"{name}_{part}s" for part in PARTS)), note
+    return lists.view(name, "events", (file,)), note
 
 
 def _times(times: pa.ChunkedArray, path: Path) -> pa.ChunkedArray:
