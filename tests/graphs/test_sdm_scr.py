@@ -156,7 +156,7 @@ def test_a_small_model_names_words(tmp_path: Path) -> None:
     first, *others = (json.loads(line) for line in path.read_text().splitlines())
     assert (first["signal"], first["noise"], first["prompt"]) == ("good bad", "red", "decouple_words.v1")
     assert [row["signal"] for row in others] == ["all of it", "none here"]
-    assert "Copy 1 words" in model.asked[0].messages[-1].text
+    assert "List the 1 keywords" in model.asked[0].messages[-1].text
 
 
 def test_a_text_that_gives_orders_stays_data(tmp_path: Path) -> None:

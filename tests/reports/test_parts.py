@@ -37,6 +37,9 @@ def test_what_was_measured_once_is_no_curve() -> None:
     events.append({"phase": "look", "step": 0, "loss": 0.0, "terms": {}, "notes": {"energy": 0.25}})
     assert [figure["title"] for figure in figures.loss_curves(events)] == ["Loss", "Watched"]
     assert figures.measured_once(events) == {"energy": 0.25}
+    assert [figure["title"] for figure in figures.loss_curves(events[:3])] == ["Loss", "Watched"]
+    without = [event | {"terms": {}} for event in events[:3]]
+    assert [figure["title"] for figure in figures.loss_curves(without)] == ["Watched"]
 
 
 def test_long_curves_are_thinned_to_block_means_that_are_said() -> None:

@@ -176,7 +176,7 @@ def probed_split(method: Any, data: AttributedGraph) -> Outcome:
 
 
 def _sampled(name: str, role: Any, about: str, method: str = "sdm-scr", **options: Any) -> Arm:
-    own = {} if method != "sdm-scr" else None
+    own: dict[str, Any] | None = {} if method != "sdm-scr" else None
     return Arm(name, method, {"base": "static", **options}, role=role, budget=own, about=about)
 
 

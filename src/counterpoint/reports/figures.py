@@ -21,7 +21,8 @@ def loss_curves(events: Sequence[Event]) -> list[Figure]:
     """
     steps = [event for event in events if "loss" in event]
     at, marks = _running(steps, "step")
-    series = {"loss": [None if event.get("terms") == {} else event["loss"] for event in steps]}
+    losses = [None if event.get("terms") == {} else event["loss"] for event in steps]
+    series = {"loss": losses} if any(value is not None for value in losses) else {}
     terms = _names(steps, "terms")
     watched = [name for name in _names(steps, "notes") if name not in measured_once(events)]
     for part, names in (("terms", terms if len(terms) > 1 else []), ("notes", watched)):

@@ -39,7 +39,7 @@ def rules(folder: Folder) -> Section:
     ]
     left = f"{len(found) - len(shown):,} rules that were used less are in tables/rules.jsonl. " if found[SHOWN:] else ""
     note = left + HINT.format(by=folder.assessment.get("rules by", "agreement"))
-    return Section("rules", heading, join([table(head, rows, "lists"), tag("p", note, class_="note")]))
+    return Section("rules", heading, join([table(head, rows, "rules"), tag("p", note, class_="note")]))
 
 
 def stream(folder: Folder) -> Section:
