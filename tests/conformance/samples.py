@@ -380,7 +380,7 @@ TOPICS = Sample(
     },
     metric="goal_auc",
     small={"base": tiny.tiny(), "topics": 3, "hidden": 6, "epochs": 2, "batch_size": 16, "dropout": 0.0}
-    | {"optim": {"lr": 0.05}, "threshold": 2.0},
+    | {"optim": {"lr": 0.05}},
     random={"dropout": 0.2},
     alone={"reconstruction": 0.0, "transport": 0.0, "diversity": 0.0},
     choices={"base": [tiny.tiny(1)]},
