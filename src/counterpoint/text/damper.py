@@ -16,7 +16,7 @@ from counterpoint.pretrained.source import Base, read_base
 from counterpoint.pretrained.texts import TextEncoder
 from counterpoint.pretrained.tokens import Tokeniser
 from counterpoint.text.finch import finch, means
-from counterpoint.text.locating import Found, Pool, Prototypes, above, locate
+from counterpoint.text.locating import Found, Pool, Prototypes, Remembered, Scores, above, locate
 from counterpoint.text.preferences import Preferences, Rewriter
 from counterpoint.text.private_rows import PrivateRows, parted, rows_of
 from counterpoint.text.rewriting import Rewritten, proposer_of, rewritten
@@ -28,8 +28,6 @@ from counterpoint.training.samplers import class_balanced
 
 GAMMA = 0.85
 """The published command's threshold for medical texts; what stands until thresholds are chosen."""
-KEPT = 50_000
-"""Vectors of spans that are kept."""
 
 
 class Damper(Method):
@@ -140,7 +138,6 @@ class Damper(Method):
         self.register_buffer("counts", torch.zeros(domains, dtype=torch.int64))
         self.register_buffer("gamma", torch.full((domains,), GAMMA if o.gamma is None else o.gamma))
         self.register_buffer("recalls", torch.full((domains,), torch.nan))
-        self._kept: dict[str, Tensor] = {}
         self.preferences = Preferences(o.rewriter)
         if o.rewriter.used:
             with self.seeded("writer"):
@@ -169,11 +166,9 @@ class Damper(Method):
         first = [torch.zeros(1, dtype=torch.int64)]
 
         def make(batch: Any, clock: Clock) -> None:
-            self._kept.clear()  # the best epoch's weights may have come back
             self._settle(rows, held)
 
         def after(batch: Any, clock: Clock) -> None:
-            self._kept.clear()
             if self.options.keep is not None and (clock.step + 1) % (clock.steps // self.options.epochs) == 0:
                 training, _ = self.encoder.training, self.encoder.eval()
                 self._settle(rows, held)
@@ -231,7 +226,8 @@ class Damper(Method):
         self.note(prototypes=float(self.counts.sum()))
         scored = self.scored(list(held.texts))
         for number, name in enumerate(self.facts["domains"]):
-            mine = [row for row in range(len(held)) if str(held.domains[row]) == name]
+            voted = [row for row, some in enumerate(scored) if some and some[0].domain == name]
+            mine = voted or range(len(held))  # its threshold holds for texts that are taken for this domain
             some, gold = [scored[row] for row in mine], [held.spans[row] for row in mine]
             if not any(gold):
                 continue
@@ -272,25 +268,23 @@ class Damper(Method):
         """The threshold of each domain, by name."""
         return dict(zip(self.facts["domains"], self.gamma.tolist(), strict=True))
 
-    def scored(self, texts: Sequence[str]) -> list[list[Found]]:
-        """All non-overlapping chunks of each text with their scores and levels; see `locating.locate`."""
+    def scored(self, texts: Sequence[str], vectors: Scores | None = None) -> list[list[Found]]:
+        """All non-overlapping chunks of each text with their scores and levels; see `locating.locate`.
+
+        `vectors` takes the place of `span_vectors`, for whoever remembers some.
+        """
         self.require_fitted()
-        prototypes = Prototypes(self.vectors, self.counts)
+        prototypes, made = Prototypes(self.vectors, self.counts), vectors or Remembered(self.span_vectors)
         return locate(
             texts,
-            lambda some: prototypes.likeness(self.span_vectors(some), self.options.pool),
-            lambda some: prototypes.likeness(self.span_vectors(some), "mean"),
+            lambda some: prototypes.likeness(made(some), self.options.pool),
+            lambda some: prototypes.likeness(made(some), "mean"),
             self.facts["domains"],
         )
 
     def span_vectors(self, spans: Sequence[str]) -> Float[Tensor, "n w"]:
-        """Unit vectors of spans by the learned encoder; those asked for last are kept, since chunks come again."""
-        if len(self._kept) > KEPT:
-            self._kept.clear()
-        new = [text for text in dict.fromkeys(spans) if text not in self._kept]
-        self._kept.update(zip(new, self.encoder.encode(new).to(self.vectors), strict=True))
-        empty = self.vectors.new_zeros(0, self.encoder.width)
-        return torch.stack([self._kept[text] for text in spans]) if len(spans) else empty
+        """Unit vectors of spans by the learned encoder."""
+        return self.encoder.encode(spans).to(self.vectors)
 
     def locate(self, texts: Sequence[str]) -> list[list[Found]]:
         """The private spans of each text, in its order, at the run's thresholds."""

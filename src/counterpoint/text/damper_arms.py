@@ -12,25 +12,26 @@ from jaxtyping import Float, Int
 from counterpoint.evaluation import Mean, Outcome
 from counterpoint.evaluation.outcome import Columns
 from counterpoint.text.damper import Damper
-from counterpoint.text.locating import Found
+from counterpoint.text.locating import Found, Remembered
 from counterpoint.text.privacy import Randomness, drawn, exponential
 from counterpoint.text.rewriting import Rewritten, given_away, rewritten
 from counterpoint.text.spans import SpannedTexts
 from counterpoint.text.vocabulary import Words, metric_private, static_encoder
 from counterpoint.training import Trainer
 
-_TRAINED: dict[Any, Damper] = {}
+_TRAINED: dict[Any, tuple[Damper, Remembered]] = {}
 """The last fitted encoders, by all they depend on; arms that differ in prototypes alone share one."""
 MOST = 2
 
 
-def trained(data: SpannedTexts, seed: int, **options: Any) -> Damper:
-    """DAMPER fitted on texts, or the one fitted on the same a moment ago."""
+def trained(data: SpannedTexts, seed: int, **options: Any) -> tuple[Damper, Remembered]:
+    """DAMPER fitted on texts, or the one fitted on the same a moment ago, and the vectors it made since."""
     key = data.fingerprint(), seed, repr(sorted(options.items()))
     if key not in _TRAINED:
         for old in list(_TRAINED)[: len(_TRAINED) + 1 - MOST]:
             del _TRAINED[old]
-        _TRAINED[key] = Damper(**options).fit(data, trainer=Trainer(seed=seed, progress=False))
+        made = Damper(**options).fit(data, trainer=Trainer(seed=seed, progress=False))
+        _TRAINED[key] = made, Remembered(made.span_vectors)
     return _TRAINED[key]
 
 
@@ -46,7 +47,7 @@ class Variant:
 
     def fit(self, data: SpannedTexts, validation: Any = None, trainer: Trainer | None = None) -> "Variant":
         """Take the shared encoder, then make prototypes and thresholds."""
-        self.method = trained(data, 0 if trainer is None else trainer.seed, **self.given)
+        self.method, self.remembered = trained(data, 0 if trainer is None else trainer.seed, **self.given)
         before = self.method.options
         self.method.options = before.model_copy(update=self.changed)
         self.method.settle(data)
@@ -62,7 +63,7 @@ class Variant:
         self.method.options = self.method.options.model_copy(update=self.changed)
         self.method.vectors.copy_(self.result[1])
         self.method.counts.copy_(self.result[2])
-        return self.method.scored(texts)
+        return self.method.scored(texts, self.remembered)
 
 
 # Rewriting ------------------------------------------------------------------------------------------------
@@ -77,10 +78,10 @@ class Rewriting:
     def fit(self, data: SpannedTexts, validation: Any = None, trainer: Trainer | None = None) -> "Rewriting":
         """Fit the detector; the encoder of the method judges what is given away, whoever found the spans."""
         self.seed = 0 if trainer is None else trainer.seed
-        self.method = trained(data, self.seed, **self.given)
+        self.method, _ = trained(data, self.seed, **self.given)
         self.detector: Any = self.method
         if self.found_by == "untuned":
-            self.detector = trained(data, self.seed, **{**self.given, "epochs": 0})
+            self.detector, _ = trained(data, self.seed, **{**self.given, "epochs": 0})
         return self
 
     def found(self, data: SpannedTexts) -> list[list[Found]]:

@@ -53,6 +53,23 @@ Scores = Callable[[Sequence[str]], Float[Tensor, "n d"]]
 """The score of each text in each domain."""
 
 
+class Remembered:
+    """Vectors of texts that are made once each, since chunks come again."""
+
+    def __init__(self, make: Scores) -> None:
+        self.make = make
+        self.kept: dict[str, Float[Tensor, " w"]] = {}
+
+    def __call__(self, texts: Sequence[str]) -> Float[Tensor, "n w"]:
+        new = [text for text in dict.fromkeys(texts) if text not in self.kept]
+        if new or not texts:
+            made = self.make(new)
+            self.kept.update(zip(new, made, strict=True))
+            if not texts:
+                return made
+        return torch.stack([self.kept[text] for text in texts])
+
+
 def locate(texts: Sequence[str], score: Scores, vote: Scores, domains: Sequence[str]) -> list[list[Found]]:
     """All non-overlapping chunks of each text with their scores, in the order of the text.
 
