@@ -114,7 +114,10 @@ def test_labels_of_another_classifier_are_named(
     strange.write_text("text,label\nword1 word2,happy\nword3,sad\n")
     words = [classifier(), str(files / "texts.csv"), "--support", str(strange), "--out", str(tmp_path / "run")]
     assert main(["guard", *words]) == 2
-    assert '"happy" is none of the classifier\'s classes bad, good' in capsys.readouterr().err
+    said = (
+        f'{strange} beside {files / "texts.csv"}: row 1, column "label": "happy" is none of the classifier\'s classes'
+    )
+    assert said in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

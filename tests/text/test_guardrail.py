@@ -306,8 +306,9 @@ def test_classifiers_that_cannot_be_guarded_are_refused(tmp_path: Path) -> None:
 def test_support_and_texts_become_one_set() -> None:
     texts_, support = labelled(12, 0, complete=True), labelled(6, 1)
     joined = support_with(texts_, support, "label")
-    few = [text for text in joined.labels("label") if text is not None]
-    assert len(joined) == len(texts_) + len(few)
-    assert joined.labels("label")[len(few) :] == [None] * 12
+    whole = [text if there else None for text, there in zip(support.labels("label"), support.present, strict=True)]
+    assert joined.labels("label") == [*whole, *[None] * 12]
+    assert joined.present.tolist() == [*(text is not None for text in whole), *texts_.present.tolist()]
+    assert joined.source == "memory beside memory"
     with pytest.raises(UserError, match='no row has both a text and a value of "label"'):
         support_with(texts_, support.with_column("label", [None] * 6), "label")

@@ -119,8 +119,10 @@ def folder_of(source: str, extra: str, own: Sequence[str]) -> Path:
         return Path(hub.snapshot_download(source, allow_patterns=FILES, ignore_patterns=["onnx/*", "openvino/*"]))
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        known = f" nor {', '.join(own)}" if own else ""
         raise UserError(
-            f'encoder "{source}" is neither a folder nor {", ".join(own)}, and the hub does not give it ({reason})'
+            f'model "{source}" is neither a folder{known} nor on the Hugging Face hub as far as it can be reached '
+            f"({reason})"
         ) from None
 
 

@@ -32,18 +32,19 @@ PARTS = (("before", 0.0), ("after", None))
 
 
 def support_with(texts: LabelledTexts, support: LabelledTexts, label: str) -> LabelledTexts:
-    """One set of rows to fit the guardrail on: the support's with their labels, the texts' without.
+    """One set of rows to fit the guardrail on: first those of the support, then those of the texts, without labels.
 
-    Raises `UserError` when the support has no such column, or no row with both a text and a label.
+    A support row that lacks its text or its label has neither then, so that rows keep their numbers. Raises
+    `UserError` when the support has no such column, or no row with both a text and a label.
     """
     known = support.labels(label)
     few = np.array([text is not None for text in known], dtype=bool) & support.present
     if not few.any():
         raise UserError(f'{support.source}: no row has both a text and a value of "{label}"')
-    kept = support.rows(few)
-    values = np.concatenate([kept.text.values, texts.text.values])
-    labels = [*kept.labels(label), *([None] * len(texts))]
-    joined = LabelledTexts.of(values.tolist(), {label: labels}, source=texts.source)
+    kept = [text if there else None for text, there in zip(support.text.values, few, strict=True)]
+    labels = [text if there else None for text, there in zip(known, few, strict=True)] + [None] * len(texts)
+    values = [*kept, *texts.text.values]
+    joined = LabelledTexts.of(values, {label: labels}, source=f"{support.source} beside {texts.source}")
     return replace(joined, notes=texts.notes)
 
 
