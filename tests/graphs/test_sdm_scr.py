@@ -149,13 +149,17 @@ def test_a_language_models_split_is_kept_and_taken_up_again(tmp_path: Path) -> N
 
 
 def test_a_small_model_names_words(tmp_path: Path) -> None:
-    says = {"good red bad": "bad, GOOD, new", "all of it": "it all of", "none here": "sorry"}
+    says = {
+        "good red bad": "bad, GOOD, new",
+        "all or nothing": "nothing all or",
+        "keywords here": "List the 1 keywords of",
+    }
     model = Scripted(lambda text: says[text])
     path = tmp_path / "split.jsonl"
     assert by_model(graph_of(*says), model, "the task", path, form="words") == {"split": 1, "kept raw": 2}
     first, *others = (json.loads(line) for line in path.read_text().splitlines())
     assert (first["signal"], first["noise"], first["prompt"]) == ("good bad", "red", "decouple_words.v1")
-    assert [row["signal"] for row in others] == ["all of it", "none here"]
+    assert [row["signal"] for row in others] == ["all or nothing", "keywords here"]
     assert "List the 1 keywords" in model.asked[0].messages[-1].text
 
 

@@ -94,7 +94,7 @@ def _taken(text: str, reply: Any, form: Form) -> dict[str, str]:
     """What a reply makes of a text; words that the text does not have are left out of its parts."""
     if not isinstance(reply, Reply):
         return {"signal": text, "noise": "", "how": "no answer"}
-    found = parsed(reply.text) if form == "json" else told_apart(text, reply.text)
+    found = parsed(reply.text) if form == "json" else told_apart(text, reply.text, _prompt(form).text)
     own = set(WORD.findall(text.lower()))
     signal, noise = ("", "") if found is None else (kept(part, own) for part in found)
     if not signal:
@@ -118,13 +118,15 @@ def parsed(text: str) -> tuple[str, str] | None:
     return found["signal"], found["noise"]
 
 
-def told_apart(text: str, said: str) -> tuple[str, str] | None:
+def told_apart(text: str, said: str, prompt: str = "") -> tuple[str, str] | None:
     """The words of a text that an answer names, and the others; None when it names none or all.
+
+    Words of the prompt do not count: a model that repeats what it was told names nothing.
 
     >>> told_apart("neural nets in a box", "Neural, nets"), told_apart("a b", "b a")
     (('neural nets', 'in a box'), None)
     """
-    named = set(WORD.findall(said.lower()))
+    named = set(WORD.findall(said.lower())) - set(WORD.findall(prompt.lower()))
     parts = [" ".join(w for w in WORD.findall(text) if (w.lower() in named) is signal) for signal in (True, False)]
     return (parts[0], parts[1]) if all(parts) else None
 
