@@ -21,7 +21,7 @@ from counterpoint.evaluation.outcome import Key, Outcome
 from counterpoint.evaluation.predictions import Better
 from counterpoint.evaluation.significance import Interval, bootstrap, summary_with_intervals
 from counterpoint.files import atomic_path, write_json, write_text
-from counterpoint.training import Method, Run, Trainer, budget, load
+from counterpoint.training import Method, Run, Trainer, budget, doubt, load
 from counterpoint.training.budget import Budget
 from counterpoint.training.progress import Progress
 
@@ -79,6 +79,8 @@ def fit(request: Fit, say: Say = silent) -> dict[str, Any]:
     method = row.load()(**given)
     table = row.reader().read(request.data, **reading)
     _introduce(table, say, method)
+    if slow := doubt(request.precision, request.device):
+        say(slow)
     stored = _reader_options(table, reading)
     parts = _parts(request, table, lambda path: row.reader().read(path, **stored), say)
     picture = _picture(request.picture, table)

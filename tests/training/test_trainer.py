@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from counterpoint.errors import UserError
-from counterpoint.training import Clock, Keep, Method, Optim, Phase, Run, Trainer
+from counterpoint.training import Clock, Keep, Method, Optim, Phase, Run, Trainer, doubt
 from counterpoint.training.learning import learn_only
 from counterpoint.training.samplers import in_order
 from training.toys import CutRun, Interrupted, Points, Toy, events, snapshot
@@ -420,3 +420,12 @@ def test_the_users_random_state_changes_nothing() -> None:
 def test_progress_is_silent_unless_on_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:
     Toy().fit(DATA, trainer=Trainer(progress=True))
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("native", "precision", "device", "doubted"), [
+    (False, "bf16-mixed", "cpu", True), (True, "bf16-mixed", "cpu", False),
+    (False, "32-true", "cpu", False), (False, "bf16-mixed", "cuda", False),
+])  # fmt: skip
+def test_bf16_is_doubted_where_the_processor_lacks_it(monkeypatch, native, precision, device, doubted):
+    monkeypatch.setattr("counterpoint.training.trainer.multiplies_bf16", lambda: native)
+    assert (doubt(precision, device) is not None) == doubted

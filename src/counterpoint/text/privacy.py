@@ -66,14 +66,14 @@ def exponential(
     scaled = epsilon * (np.clip(utility.astype(np.float64), low, high) - low) / (2 * (high - low))
     weights = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     weights = weights if prior is None else weights * prior
-    return weights / weights.sum(axis=1, keepdims=True)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 
 def drawn(chances: Float[np.ndarray, "n v"], randomness: Randomness) -> Int[np.ndarray, " n"]:
     """One outcome per row, by the inverse of its cumulated chances."""
     places = randomness.uniform(len(chances)) * (cumulated := chances.cumsum(axis=1))[:, -1]
     found = (cumulated <= places[:, None]).sum(axis=1)
-    return np.minimum(found, chances.shape[1] - 1)
+    return np.asarray(np.minimum(found, chances.shape[1] - 1))
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class Seen:
     def of(self, words: Sequence[str]) -> Float[np.ndarray, "t t"]:
         """The shares among some words; 0 for words that no document has."""
         known = np.array([self.place.get(word, -1) for word in words])
-        found = self.both[np.ix_(known, known)]
+        found: Float[np.ndarray, "t t"] = self.both[np.ix_(known, known)]
         found[known < 0] = found[:, known < 0] = 0
         return found
 
@@ -103,7 +103,7 @@ def _fitelson(both: Float[np.ndarray, "t t"]) -> Float[np.ndarray, "t t"]:
     alone = np.diag(both)
     given = both / np.maximum(alone, EPSILON)[None]
     without = np.maximum(alone[:, None] - both, 0) / np.maximum(1 - alone, EPSILON)[None]
-    return (given - without) / np.maximum(given + without, EPSILON)
+    return np.asarray((given - without) / np.maximum(given + without, EPSILON))
 
 
 def _pairs(values: Float[np.ndarray, "t t"]) -> float:

@@ -19,3 +19,4 @@ from counterpoint.training.predict import Predictions as Predictions
 from counterpoint.training.runs import Run as Run
 from counterpoint.training.runs import load as load
 from counterpoint.training.trainer import Trainer as Trainer
+from counterpoint.training.trainer import doubt as doubt

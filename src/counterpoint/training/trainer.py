@@ -10,6 +10,7 @@ import torch
 
 from counterpoint.errors import UserError
 from counterpoint.objectives.ranks import rank
+from counterpoint.objectives.streamed import multiplies_bf16
 from counterpoint.training.loop import Loop, Metrics, Position
 from counterpoint.training.phase import Phase
 from counterpoint.training.runs import Run
@@ -21,6 +22,18 @@ if TYPE_CHECKING:
     from counterpoint.training.method import Method
 
 Precision = Literal["32-true", "bf16-mixed", "64-true"]
+
+
+def doubt(precision: Precision, device: str = "auto") -> str | None:
+    """What speaks against a precision on this machine, or None.
+
+    >>> doubt("32-true") is None
+    True
+    """
+    on_cpu = device == "cpu" or (device == "auto" and not torch.accelerator.is_available())
+    if precision == "bf16-mixed" and on_cpu and not multiplies_bf16():
+        return "this processor has no bfloat16 instructions: --precision 32-true is faster here, often many times"
+    return None
 
 
 class Trainer:
