@@ -384,6 +384,7 @@ TOPICS = Sample(
     random={"dropout": 0.2},
     alone={"reconstruction": 0.0, "transport": 0.0, "diversity": 0.0},
     choices={"base": [tiny.tiny(1)]},
+    about={"off_goal": About(tiny_corpus.corpus, {"threshold": 2.0})},
 )
 """Documents and a goal."""
 
