@@ -43,7 +43,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 bench: $(READY) $(PEERS)
-	set -e; for script in gate large_table startup text search serve views hcl urmf guardrail recommend recommend_scale graphs language; do $(BIN)/python benchmarks/$$script.py; done
+	set -e; for script in gate large_table startup text search serve views hcl urmf guardrail topics claims_million recommend recommend_scale graphs language; do $(BIN)/python benchmarks/$$script.py; done
 	$(BIN)/python benchmarks/recommend.py --quality
 	$(BIN)/python benchmarks/graphs.py --quality
 	$(BIN)/python benchmarks/engine.py --large
