@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -48,6 +48,6 @@ def corrupt(
     if strength is None:
         made, masks = {"swap": tool.swap, "hide": tool.hide, "noise": tool.noise}[how](table, hit, share, rng)
     else:
-        made, masks = tool.degrade(table, hit, share, rng, how, strength)
+        made, masks = tool.degrade(table, hit, share, rng, cast("tool.Degree", how), strength)
     write_table(output, made)
     return {"file": str(output), "rows": len(table), "hit": {name: int(mask.sum()) for name, mask in masks.items()}}

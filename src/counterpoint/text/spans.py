@@ -35,7 +35,7 @@ def overlap(one: Sequence[Any], other: Sequence[Any]) -> int:
     >>> overlap(Span(0, 5), Span(3, 9)), overlap((0, 2), (2, 4))
     (2, 0)
     """
-    return max(0, min(one[1], other[1]) - max(one[0], other[0]))
+    return int(max(0, min(one[1], other[1]) - max(one[0], other[0])))
 
 
 def iou(one: Sequence[Any], other: Sequence[Any]) -> float:
@@ -45,7 +45,7 @@ def iou(one: Sequence[Any], other: Sequence[Any]) -> float:
     0.5
     """
     both = overlap(one, other)
-    return both / (one[1] - one[0] + other[1] - other[0] - both)
+    return float(both / (one[1] - one[0] + other[1] - other[0] - both))
 
 
 @dataclass(frozen=True, eq=False)

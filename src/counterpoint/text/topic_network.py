@@ -54,4 +54,5 @@ class Shares(nn.Module):
     ) -> Float[Tensor, "n k"]:
         given = torch.cat([normalize(counts, dim=1), vectors], dim=1)
         hidden = self.dropout(nn.functional.softplus(self.inner(given)))
-        return self.spread(self.outer(hidden), track).log_softmax(1)
+        shares: Tensor = self.spread(self.outer(hidden), track)
+        return shares.log_softmax(1)

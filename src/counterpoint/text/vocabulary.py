@@ -185,4 +185,4 @@ def _noise(n: int, width: int, epsilon: float, randomness: Randomness) -> Float[
     generator = np.random.Generator(np.random.PCG64(seed))
     directions = generator.normal(size=(n, width))
     lengths = generator.gamma(width, 1 / epsilon, size=(n, 1))
-    return directions / np.linalg.norm(directions, axis=1, keepdims=True) * lengths
+    return np.asarray(directions / np.linalg.norm(directions, axis=1, keepdims=True) * lengths)

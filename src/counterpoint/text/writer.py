@@ -169,7 +169,7 @@ class SpanWriter(nn.Module):
         longest = max(map(len, rows))
         ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], device=learned.device)
         mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows], device=learned.device)
-        logits = self.network(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
+        logits: Tensor = self.network(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
         chosen = logits.log_softmax(-1).gather(2, ids[:, 1:, None])[:, :, 0]
         asked = torch.zeros_like(mask[:, 1:])
         for row, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
