@@ -111,7 +111,7 @@ class LinearVariates(Variates):
     """
 
     knob: ClassVar[str]
-    solved: ClassVar[staticmethod[[Sequence[Tensor], float, int], list[Tensor]]]
+    solved: "ClassVar[staticmethod[[Sequence[Tensor], float, int], list[Tensor]]]"
     recipe = f"""{scaled("scalers.scalers.view_NAME")}
 3. Multiply by `of NAME` (x W) and divide by the length (at least 1e-12). That is the view's vector.
 
