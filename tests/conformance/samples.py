@@ -355,6 +355,7 @@ SPANS = Sample(
     | {"rewriter.spans": [4], "rewriter.length": [3], "rewriter.rank": [2], "lora": [3]},
     about={
         "clusters": About(tiny_spans.spanned, {"prototypes": "kmeans"}),
+        "level": About(lambda rows, seed: tiny_spans.spanned(4 * rows, seed), {}),
         **{
             f"rewriter.{name}": About(
                 tiny_spans.spanned, {"rewriter": {"model": tiny_llama(), "spans": 6, "epochs": 2}}

@@ -181,7 +181,7 @@ REWRITING = (
     _rewriting("every word", "baseline", "each word of the text replaced under metric privacy", how="every word"),
 )
 
-REWRITE = Claim(
+DAMPER_REWRITE = Claim(
     name="damper-rewrite",
     sentence="Rewriting the found spans alone keeps more of a text than replacing all its words under metric privacy "
     "at the same budget, gives away fewer private words than with an untuned encoder, and gives away more the larger "
@@ -220,7 +220,7 @@ CHECKED = (
     ),
 )
 
-MEMBERSHIP = Claim(
+DAMPER_MEMBERSHIP = Claim(
     name="damper-membership",
     sentence="What the exponential mechanism draws tells two spans apart by no more than its budget says, exactly and "
     "in 100,000 draws, and the check catches a mechanism that understates its sensitivity",
@@ -244,7 +244,7 @@ PROMPTED = (
     _detector("prompt", "Asking", "SmolLM2-135M asked for the private details of each text"),
 )
 
-PROMPT = Claim(
+DAMPER_PROMPT = Claim(
     name="damper-prompt",
     sentence="Prototypes find private spans better than a small language model that is asked for them",
     source="arXiv 2604.10145 (the claim; the model is ours)",

@@ -132,7 +132,7 @@ def _real(*goals: str) -> tuple[Prediction, ...]:
     )
 
 
-BBC = Claim(
+GCTM_OT_BBC = Claim(
     name="gctm-ot-bbc",
     sentence="On BBC News, topics for a stated goal are nearer to it than those of models without a goal, of its "
     "phrases clustered alone and of another goal, with words as different and as coherent as without a goal",
@@ -149,7 +149,7 @@ BBC = Claim(
     quick={"seeds": (0,), "settings": ({"goal": "sport"},), "predictions": _real("sport")},
 )
 
-DBLP = Claim(
+GCTM_OT_DBLP = Claim(
     name="gctm-ot-dblp",
     sentence="On DBLP titles, topics for a stated goal are nearer to it than those of models without a goal, of its "
     "phrases clustered alone and of another goal, with words as different and as coherent as without a goal",

@@ -61,4 +61,4 @@ class GCCA(LinearVariates, Method):
         shares: tuple[float, ...] = Field((0.5, 0.7, 0.9, 0.99), description="shares of a view's variance tried")
 
     options: Config
-    knob, solved = "share", staticmethod(solve)
+    knob, _solver = "share", staticmethod(solve)

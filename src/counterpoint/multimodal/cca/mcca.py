@@ -49,4 +49,4 @@ class MCCA(LinearVariates, Method):
         ridges: tuple[float, ...] = Field((0.001, 0.01, 0.1, 1.0, 10.0), description="ridges tried")
 
     options: Config
-    knob, solved = "ridge", staticmethod(solve)
+    knob, _solver = "ridge", staticmethod(solve)

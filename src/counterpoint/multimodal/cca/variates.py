@@ -106,12 +106,12 @@ class Variates(Space):
 class LinearVariates(Variates):
     """Variates that are linear in the scaled values: one matrix per view, in the buffer `of NAME`.
 
-    `knob` is the setting that is tried, with the values of the option of that name and an s; `solved(views, value, k)`
+    `knob` is the setting that is tried, with the values of the option of that name and an s; `_solver(views, value, k)`
     gives a projection of each view onto at most k variates.
     """
 
     knob: ClassVar[str]
-    solved: "ClassVar[staticmethod[[Sequence[Tensor], float, int], list[Tensor]]]"
+    _solver: "ClassVar[staticmethod[[Sequence[Tensor], float, int], list[Tensor]]]"
     recipe = f"""{scaled("scalers.scalers.view_NAME")}
 3. Multiply by `of NAME` (x W) and divide by the length (at least 1e-12). That is the view's vector.
 
@@ -125,7 +125,7 @@ class LinearVariates(Variates):
         self: Any, views: Sequence[Float[Tensor, "n _"]], knob: Mapping[str, float], generator: torch.Generator
     ) -> list[Float[Tensor, "_ k2"]]:
         """One projection per view."""
-        found: list[Tensor] = self.solved(views, knob[self.knob], self.dim)
+        found: list[Tensor] = self._solver(views, knob[self.knob], self.dim)
         return found
 
     def build(self: Any, facts: dict[str, Any]) -> None:
