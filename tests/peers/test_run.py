@@ -26,7 +26,7 @@ def test_that_fails():
     assert False
 
 
-def test_of_a_flag(mocker):
+def test_of_a_flag(their_flag):
     assert False
 """
 
@@ -44,7 +44,7 @@ def test_a_test_file_of_a_peer_meets_our_objective(tmp_path: Path) -> None:
 def test_a_failure_that_an_adapter_explains_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("pytorch_metric_learning")
     (tmp_path / FILE).parent.mkdir(parents=True)
-    (tmp_path / FILE).write_text(TESTS.replace("def test_of_a_flag(mocker)", "def test_of_bits()"))
+    (tmp_path / FILE).write_text(TESTS.replace("def test_of_a_flag(their_flag)", "def test_of_bits()"))
     git = ["git", "-C", tmp_path, "-c", "user.name=n", "-c", "user.email=e"]
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
     subprocess.run([*git, "commit", "--quiet", "--allow-empty", "-m", "start"], check=True)
