@@ -40,8 +40,8 @@ def goal_corpus(
     """Documents of independent labels `a` (an ailment, `quiet` words) and `b` (a sport, `loud` words), five each.
 
     A share `silent` of the documents says nothing of an ailment (its label `a` is ""). The goal names one of the two
-    systems. With `known` the candidates are the answer itself, as a language model without fault would give them: at most
-    two words of the goal's own, or none. Source: reconstruction, docs/methods/gctm-ot.md.
+    systems. With `known` the candidates are the answer itself, as a language model without fault would give them:
+    at most two words of the goal's own, or none. Source: reconstruction, docs/methods/gctm-ot.md.
 
     >>> corpus = goal_corpus(4, known=True, silent=0.0)
     >>> sorted(corpus.columns), all(1 <= len(phrases) <= 2 for phrases in corpus.candidates)
