@@ -200,7 +200,7 @@ def test_mistakes_of_degree_are_named(view: str, strength: float, how: Any, word
 )
 def test_degrade_makes_one_view_of_some_rows_worse(view: str, how: Any) -> None:
     table = mixed()
-    other = "sex" if view == "labs" else "labs"
+    other = "image" if view == "labs" else "labs"
     made, masks = degrade(table, [view, other], 0.5, rng(1), how, 0.5)
     assert not (masks[view] & masks[other]).any()
     assert made.columns["corrupt"].tolist() == np.select([masks[view], masks[other]], [view, other], "none").tolist()
