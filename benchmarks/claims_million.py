@@ -20,7 +20,7 @@ from harness import peak_mib, write
 from counterpoint.pretrained.texts import TextEncoder
 from counterpoint.serving.cluster import embedded
 from counterpoint.serving.duplicates import near_duplicates
-from counterpoint.text.factcheck import real_claims
+from counterpoint.text.clusters.factcheck import real_claims
 from counterpoint.training.progress import Progress
 
 ROWS = 1_000_000

@@ -17,8 +17,8 @@ import torch
 from harness import peak_mib, write
 
 from counterpoint.pretrained.classifiers import SequenceClassifier, classifier_facts, without_head, write_classifier
-from counterpoint.text.guardrail import ShortcutGuardrail
-from counterpoint.text.labelled import LabelledTexts
+from counterpoint.text.labels.guardrail import ShortcutGuardrail
+from counterpoint.text.labels.labelled import LabelledTexts
 from counterpoint.training import Trainer
 from text import mixed
 

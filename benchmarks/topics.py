@@ -18,8 +18,8 @@ from harness import interleave, write
 
 from counterpoint.objectives.transport import sinkhorn
 from counterpoint.serving.topics import Topics, topics
-from counterpoint.text.topic_corpora import GOALS, PLACE
-from counterpoint.text.topic_simulate import goal_corpus
+from counterpoint.text.topics.corpora import GOALS, PLACE
+from counterpoint.text.topics.simulate import goal_corpus
 
 TOLERANCE = 1e-6
 EPSILON = 0.05

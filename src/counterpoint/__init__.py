@@ -43,14 +43,14 @@ if TYPE_CHECKING:
     from counterpoint.recommend.sasrec import SASRec as SASRec
     from counterpoint.serving.embeddings import as_embeddings as as_embeddings
     from counterpoint.serving.sklearn import as_sklearn as as_sklearn
-    from counterpoint.text.claim2vec import Claim2Vec as Claim2Vec
-    from counterpoint.text.classifier import TextClassifier as TextClassifier
+    from counterpoint.text.clusters.claim2vec import Claim2Vec as Claim2Vec
     from counterpoint.text.contrast import Contrast as Contrast
-    from counterpoint.text.damper import Damper as Damper
-    from counterpoint.text.guardrail import ShortcutGuardrail as ShortcutGuardrail
-    from counterpoint.text.labelled import LabelledTexts as LabelledTexts
+    from counterpoint.text.labels.classifier import TextClassifier as TextClassifier
+    from counterpoint.text.labels.guardrail import ShortcutGuardrail as ShortcutGuardrail
+    from counterpoint.text.labels.labelled import LabelledTexts as LabelledTexts
     from counterpoint.text.pairs import Pairs as Pairs
-    from counterpoint.text.spans import SpannedTexts as SpannedTexts
+    from counterpoint.text.private.damper import Damper as Damper
+    from counterpoint.text.private.spans import SpannedTexts as SpannedTexts
     from counterpoint.training import Batch as Batch
     from counterpoint.training import Clock as Clock
     from counterpoint.training import Keep as Keep
@@ -87,20 +87,20 @@ _HOMES = {
     "counterpoint.multimodal.triangle": ("TRIANGLE",),
     "counterpoint.serving.embeddings": ("as_embeddings",),
     "counterpoint.serving.sklearn": ("as_sklearn",),
-    "counterpoint.text.claim2vec": ("Claim2Vec",),
+    "counterpoint.text.clusters.claim2vec": ("Claim2Vec",),
     "counterpoint.text.contrast": ("Contrast",),
-    "counterpoint.text.damper": ("Damper",),
+    "counterpoint.text.private.damper": ("Damper",),
     "counterpoint.pretrained.texts": ("TextEncoder",),
     "counterpoint.recommend.attributed": ("AttributedSASRec",),
     "counterpoint.recommend.interactions": ("Interactions",),
     "counterpoint.recommend.markov": ("Markov",),
     "counterpoint.recommend.mvcrec": ("MVCrec",),
     "counterpoint.recommend.sasrec": ("SASRec",),
-    "counterpoint.text.classifier": ("TextClassifier",),
-    "counterpoint.text.guardrail": ("ShortcutGuardrail",),
-    "counterpoint.text.labelled": ("LabelledTexts",),
+    "counterpoint.text.labels.classifier": ("TextClassifier",),
+    "counterpoint.text.labels.guardrail": ("ShortcutGuardrail",),
+    "counterpoint.text.labels.labelled": ("LabelledTexts",),
     "counterpoint.text.pairs": ("Pairs",),
-    "counterpoint.text.spans": ("SpannedTexts",),
+    "counterpoint.text.private.spans": ("SpannedTexts",),
     "counterpoint.training": (
         *("Batch", "Clock", "Keep", "Method", "MethodConfig", "Optim", "Phase", "Run", "SGDConfig", "Trainer"),
         *("load", "rng"),

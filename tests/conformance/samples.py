@@ -26,12 +26,12 @@ from counterpoint.graphs.graphmae import GraphMAE
 from counterpoint.multimodal.labels import labelled
 from counterpoint.multimodal.table import Table
 from counterpoint.recommend.interactions import Interactions
-from counterpoint.text.classes import guarded
-from counterpoint.text.clustering import grouping
-from counterpoint.text.corpus import Corpus
-from counterpoint.text.labelled import LabelledTexts
+from counterpoint.text.clusters.clustering import grouping
+from counterpoint.text.labels.classes import guarded
+from counterpoint.text.labels.labelled import LabelledTexts
 from counterpoint.text.pairs import Pairs
-from counterpoint.text.spans import SpannedTexts
+from counterpoint.text.private.spans import SpannedTexts
+from counterpoint.text.topics.corpus import Corpus
 from graphs.little import little
 from pretrained.tiny_vision import png, tiny_vit
 from recommend import shop

@@ -6,7 +6,7 @@ import pytest
 from counterpoint.errors import UserError
 from counterpoint.serving import cluster_many as module
 from counterpoint.serving.cluster_many import BY_PARTS, TooManyError, cluster_many
-from counterpoint.text.clusterers import ALGORITHMS, clustered, clustered_into
+from counterpoint.text.clusters.clusterers import ALGORITHMS, clustered, clustered_into
 
 
 def bunches(number: int, each: int, spread: float) -> np.ndarray:

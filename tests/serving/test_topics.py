@@ -17,8 +17,8 @@ import counterpoint as cp
 from chromium import chromium, look
 from counterpoint.cli import main
 from counterpoint.language import open_model
-from counterpoint.text.corpus import Corpus
-from counterpoint.text.topic_simulate import GOALS, goal_corpus
+from counterpoint.text.topics.corpus import Corpus
+from counterpoint.text.topics.simulate import GOALS, goal_corpus
 
 SMALL = ("epochs=4", "batch_size=32", "iterations=10", "hidden=20", "words=1", "--quiet")
 

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
-from counterpoint.text.labelled import LabelledTexts
+from counterpoint.text.labels.labelled import LabelledTexts
 from text import tiny
 
 CLASSES = ("bad", "good")

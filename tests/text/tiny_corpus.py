@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from counterpoint.text.corpus import Corpus
+from counterpoint.text.topics.corpus import Corpus
 
 GOAL = "which word1 word2"
 

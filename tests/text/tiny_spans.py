@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from counterpoint.text.spans import Span, SpannedTexts
+from counterpoint.text.private.spans import Span, SpannedTexts
 
 DOMAINS = ("cases", "notes")
 

@@ -18,8 +18,8 @@ from counterpoint.files import atomic_path
 from counterpoint.serving.cluster_many import Many, TooManyError, cluster_many
 from counterpoint.serving.duplicates import near_duplicates
 from counterpoint.serving.search import Say, require
-from counterpoint.text.clusterers import check_algorithm, medoids
-from counterpoint.text.clustering import DEFAULT
+from counterpoint.text.clusters.clusterers import check_algorithm, medoids
+from counterpoint.text.clusters.clustering import DEFAULT
 from counterpoint.text.files import is_text, plain, read_file, texts_of
 from counterpoint.text.readers import GROUPS, IDS
 from counterpoint.text.scripts import scripts_of

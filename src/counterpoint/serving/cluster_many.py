@@ -15,7 +15,7 @@ from jaxtyping import Float32, Int
 
 from counterpoint.errors import UserError
 from counterpoint.serving.duplicates import near_duplicates
-from counterpoint.text.clusterers import COUNTED, OF_VECTORS, clustered, clustered_into
+from counterpoint.text.clusters.clusterers import COUNTED, OF_VECTORS, clustered, clustered_into
 from counterpoint.training.budget import ROOM, free_memory
 
 BY_PARTS = ("average", "complete", "dbscan")

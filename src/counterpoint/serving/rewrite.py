@@ -12,13 +12,13 @@ from counterpoint import jobs, reports
 from counterpoint.errors import UserError, nearest
 from counterpoint.files import write_json, write_text
 from counterpoint.serving.search import Say, require
+from counterpoint.text.clusters.statements import script_of
 from counterpoint.text.files import SUFFIXES, is_text, read_file, texts_of
-from counterpoint.text.labelled import NAMES, STRANGE
-from counterpoint.text.privacy import check_epsilon
-from counterpoint.text.rewriting import promise
-from counterpoint.text.spans import LONGEST
-from counterpoint.text.statements import script_of
-from counterpoint.text.vocabulary import read_vocabulary
+from counterpoint.text.labels.labelled import NAMES, STRANGE
+from counterpoint.text.private.privacy import check_epsilon
+from counterpoint.text.private.rewriting import promise
+from counterpoint.text.private.spans import LONGEST
+from counterpoint.text.private.vocabulary import read_vocabulary
 from counterpoint.training import load
 
 STANDARD_INPUT = "-"

@@ -46,9 +46,9 @@ def guard(request: Guard, say: Say = jobs.silent) -> dict[str, Any]:
     has, beside what every run has, `adapter` for peft and `merged` for transformers. Raises `UserError` for anything
     about the classifier, the files, the options or the folder that the user can mend.
     """
-    from counterpoint.text.guardrail import ShortcutGuardrail
-    from counterpoint.text.labelled import LabelledTexts
-    from counterpoint.text.repair import before_and_after, shortcuts, support_with, write_repaired
+    from counterpoint.text.labels.guardrail import ShortcutGuardrail
+    from counterpoint.text.labels.labelled import LabelledTexts
+    from counterpoint.text.labels.repair import before_and_after, shortcuts, support_with, write_repaired
 
     given = [*request.given, f"classifier={request.classifier}"]
     reading, fitting = options.divide(given, LabelledTexts, ShortcutGuardrail.Config)

@@ -62,9 +62,9 @@ def topics(request: Topics, say: Say = jobs.silent) -> dict[str, Any]:
     phrases for the goal, clustered: what is gained over them is the method's own. Raises `UserError` for an empty goal,
     for a file, an option or a folder that the user can mend, and when no document speaks to the goal.
     """
-    from counterpoint.text.corpus import Corpus
-    from counterpoint.text.topic_judge import topic_quality
-    from counterpoint.text.topic_model import GCTMOT
+    from counterpoint.text.topics.corpus import Corpus
+    from counterpoint.text.topics.judge import topic_quality
+    from counterpoint.text.topics.model import GCTMOT
 
     if not request.goal.strip():
         raise UserError('--goal is empty; say what the topics shall answer: --goal "what is bothering people?"')
@@ -114,9 +114,9 @@ def _of_many(method: Any, documents: int, say: Say) -> Any:
 
 def told(method: Any, corpus: Any) -> dict[str, Any]:
     """What there is to tell of a fitted model on documents: topics, the best first, and every document's own."""
-    from counterpoint.text.goals import nearness
-    from counterpoint.text.topic_judge import judged
-    from counterpoint.text.topic_views import phrases_of
+    from counterpoint.text.topics.goals import nearness
+    from counterpoint.text.topics.judge import judged
+    from counterpoint.text.topics.views import phrases_of
 
     there = np.flatnonzero(corpus.present)
     seen = corpus.rows(there)
@@ -192,7 +192,7 @@ def _rows(
 def _asked(request: Topics, corpus: Any, say: Say) -> tuple[Any, dict[str, Any]]:
     """Let a language model look for phrases, in a file of the run folder, or go on with what stands there."""
     from counterpoint.language import open_model
-    from counterpoint.text.goals import LONGEST, by_model, read_goals
+    from counterpoint.text.topics.goals import LONGEST, by_model, read_goals
 
     if corpus.candidates is not None:
         raise UserError("goals=FILE and --model are two ways to say what speaks to the goal; give one")
@@ -213,8 +213,8 @@ def _asked(request: Topics, corpus: Any, say: Say) -> tuple[Any, dict[str, Any]]
 
 def _beside(method: Any, corpus: Any, ours: Any, seed: int, say: Say) -> Mapping[str, Any]:
     """The measures, beside those of k-means of the goal's phrases where there are enough of them."""
-    from counterpoint.text.topic_baselines import Clusters
-    from counterpoint.text.topic_judge import topic_quality
+    from counterpoint.text.topics.baselines import Clusters
+    from counterpoint.text.topics.judge import topic_quality
 
     chosen = method.options
     names = ("topics", "vocabulary", "least", "stop_words", "base", "most", "words", "threshold", "cue")

@@ -1,0 +1,1 @@
+"""Private spans of texts: finding them, and rewriting them under a budget."""
