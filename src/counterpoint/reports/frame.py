@@ -15,9 +15,17 @@ def asset(name: str) -> str:
 
 
 def framed(
-    kind: str, title: Html, body: Html, *, skip: str = "", contents: str = "", scripts: str = "", allowed: str = ""
+    kind: str,
+    title: Html,
+    body: Html,
+    *,
+    skip: str = "",
+    contents: str = "",
+    scripts: str = "",
+    allowed: str = "",
+    style: str = "",
 ) -> str:
-    """A whole page; without `scripts` and `allowed` it runs nothing.
+    """A whole page; without `scripts` and `allowed` it runs nothing. `style` is added to that of all pages.
 
     >>> framed("report", Html("a &amp; b"), Html("<p>c</p>")).count("a &amp; b")
     2
@@ -25,7 +33,7 @@ def framed(
     return Template(asset("frame.html")).substitute(
         kind=kind,
         title=title,
-        style=asset("style.css"),
+        style=asset("style.css") + style,
         body=body,
         skip=skip,
         contents=contents,

@@ -1,17 +1,18 @@
 """Topics as a page of their own: a map, the topics' words, their documents, and a slider along the goal."""
 
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from string import Template
 from typing import Any
 
 from counterpoint.files import write_text
+from counterpoint.reports.frame import SCRIPTED, asset, framed
 from counterpoint.reports.markup import Html, join, json_text, table, tag
 from counterpoint.reports.project import pca
 from counterpoint.reports.words import number
 
 PAGE = "topics.html"
+UNSCRIPTED = tag("noscript", tag("p", "The map needs JavaScript; the table does not."))
 SHORT = 300
 """Letters of a document that the page shows."""
 
@@ -21,14 +22,16 @@ def write_topics(folder: Path, found: Mapping[str, Any]) -> Path:
 
     The page opens from disk and loads nothing; without JavaScript it still has the table of topics.
     """
-    page = Template(_asset("topics.html")).substitute(
-        title=join([f"Topics of {found['source']}"]),
-        style=_asset("style.css"),
-        lead=_lead(found),
-        table=_table(found),
-        measures=_measures(found),
-        data=json_text(_data(found)),
-        script=_asset("topics.js"),
+    body = Template(asset("topics.html")).substitute(lead=_lead(found), table=_table(found), measures=_measures(found))
+    data = tag("script", json_text(_data(found)), type="application/json", id="data")
+    page = framed(
+        "topics",
+        join([f"Topics of {found['source']}"]),
+        Html(body),
+        skip=tag("a", "Skip to the topics", class_="skip", href="#topics"),
+        scripts=join([UNSCRIPTED, data, tag("script", Html(asset("topics.js")))]),
+        allowed=SCRIPTED,
+        style=asset("topics.css"),
     )
     write_text(folder / PAGE, page)
     return folder / PAGE
@@ -93,7 +96,3 @@ def _data(found: Mapping[str, Any]) -> dict[str, Any]:
 def _short(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= SHORT else line[: SHORT - 1] + "…"
-
-
-def _asset(name: str) -> str:
-    return (files("counterpoint.reports") / name).read_text(encoding="utf-8")
