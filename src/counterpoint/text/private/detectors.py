@@ -81,6 +81,7 @@ class Rules(Detector):
         """Keep the training texts' private spans of three letters or more."""
         known = {words.lower() for row in range(len(data)) for words in data.said(row) if len(words) > 2}
         parts = [re.escape(words) for words in sorted(known, key=lambda words: (-len(words), words))]
+        parts = parts or [r"(?!)"]  # an empty dictionary knows nothing
         self.known = re.compile(rf"(?<!\w)(?:{'|'.join(parts)})(?!\w)", re.IGNORECASE)
 
     def spans(self, text: str) -> list[tuple[int, int, float]]:
