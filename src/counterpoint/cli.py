@@ -1,5 +1,6 @@
 """The command line: each command reads its arguments, calls `jobs` and prints; torch is imported only there."""
 
+import gc
 import os
 import shlex
 import sys
@@ -13,6 +14,8 @@ import typer
 from counterpoint import catalog, cli_agents, cli_topics, cli_use, launch
 from counterpoint.console import AsJson, Quiet, RunFolder, cell, lively, names, print_json, print_table, remark
 from counterpoint.errors import UserError
+
+gc.set_threshold(100_000)  # what imports make stays: to look for garbage there costs a fifth of `list`
 
 app = typer.Typer(
     help="Contrastive learning for every kind of data, with claims that can fail.",

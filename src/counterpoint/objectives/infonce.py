@@ -193,5 +193,6 @@ def _few(left: Embeddings, right: Embeddings, temperature: Temperature, itself: 
         and a.dtype == b.dtype
         and a.dtype in (torch.float32, torch.float64)
         and a is not b
+        and not torch.is_autocast_enabled(a.device.type)
         and Relation(left.ids, right.ids, itself).diagonal
     )

@@ -69,16 +69,15 @@ def _sections(folder: Folder, shown: dict[str, Any] | None, run: str) -> list[Se
     if has_shortcuts(folder):
         return [verdict(folder), shortcuts(folder), sections.curves(folder), made(folder, run)]
     classes = trials.classes(folder)
+    of_views = not folder.assessment or "tasks" in folder.assessment  # a graph's nodes are not found by their views
     return [
         verdict(folder),
         *([classes] if classes is not None else []),
         sections.curves(folder),
         sections.space(folder, shown),
-        sections.finder(folder),
-        sections.matrix(folder),
-        trials.reliability(folder),
+        *([sections.finder(folder), sections.matrix(folder), trials.reliability(folder)] if of_views else []),
         sections.geometry(folder),
-        trials.probes(folder),
+        *([trials.probes(folder)] if of_views else []),
         made(folder, run),
     ]
 
