@@ -24,7 +24,7 @@ from counterpoint.recommend.search import TRIALS
 ROOT = Path(__file__).resolve().parent.parent
 TIMINGS = ROOT / "benchmarks" / "results"
 PEERS = ROOT / "conformance" / "results.json"
-PAGE_OF = {"engine": "docs/engine.md"}
+PAGE_OF = {"engine": "docs/engine.md", "engine-bf16": "docs/engine.md"}
 """Timings with a page of their own, which the README sums up."""
 Result = Mapping[str, Any]
 
@@ -35,7 +35,10 @@ def pages(root: Path, results: Path, timings: Path) -> Iterator[tuple[Path, str]
     parts = {
         "README.md": {"status": status(found, timings)},
         "docs/index.md": {"methods": methods()},
-        "docs/engine.md": {"timings": engine_timings(timings / "engine.json")},
+        "docs/engine.md": {
+            "timings": engine_timings(timings / "engine.json"),
+            "bf16": engine_timings(timings / "engine-bf16.json"),
+        },
         "docs/peers.md": compared(_json(PEERS)),
         "docs/text.md": {
             "reader": option_table(describe(reader_model(catalog.row("contrast").reader()))),
