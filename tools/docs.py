@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from counterpoint import catalog, claims
+from counterpoint.claims.units import load_claim
 from counterpoint.evaluation import Claim
 from counterpoint.files import write_text
 from counterpoint.multimodal.encoders import ViewsConfig
@@ -272,14 +273,21 @@ def _headline(result: Result) -> str:
 
 def findings(row: catalog.Row, results: Sequence[Result]) -> str:
     """What the committed claims say about one method: its own first, then those it is an arm of."""
-    parts = [_finding(row.name, result) for result in results if any(a["method"] == row.name for a in result["arms"])]
+    own = {load_claim(claim).name for claim in (row.claim, *row.further_claims) if claim}
+    parts = [text for result in results if (text := _finding(row.name, result, result["name"] in own))]
     unrun = "Its claim: not run yet." if row.claim else "No claim of its own; those it is an arm of: not run yet."
     return "\n\n".join(parts) or unrun
 
 
-def _finding(method: str, result: Result) -> str:
-    """The verdict of a claim, and the first shown measure of this method's arms in every setting."""
+def _finding(method: str, result: Result, own: bool) -> str:
+    """The verdict of a claim, and the first shown measure of this method's arms in every setting; "" without any.
+
+    A claim of the method's own may fit it by another name; then all arms are shown.
+    """
     arms = {arm["name"] for arm in result["arms"] if arm["method"] == method}
+    arms = arms or {arm["name"] for arm in result["arms"] if own}
+    if not arms:
+        return ""
     measure = result["shown"][0]
     cells = [cell for cell in result["table"] if cell["arm"] in arms]
     lines = [[cell["arm"], _at(cell["setting"])[2:], interval(cell["measures"].get(measure))] for cell in cells]
