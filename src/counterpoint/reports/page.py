@@ -17,6 +17,8 @@ from counterpoint.reports.shortcuts import has_shortcuts, shortcuts
 from counterpoint.reports.verdict import verdict
 
 SCRIPTS = ("page.js", "map.js", "finder.js")
+OF_VIEWS = {"tasks", "examples", "reliability", "probes"}
+"""What is judged where rows have several views; the nodes of a graph have one."""
 
 
 def write(run: Path) -> Path:
@@ -69,7 +71,7 @@ def _sections(folder: Folder, shown: dict[str, Any] | None, run: str) -> list[Se
     if has_shortcuts(folder):
         return [verdict(folder), shortcuts(folder), sections.curves(folder), made(folder, run)]
     classes = trials.classes(folder)
-    of_views = not folder.assessment or "tasks" in folder.assessment  # a graph's nodes are not found by their views
+    of_views = not folder.assessment or not OF_VIEWS.isdisjoint(folder.assessment)
     return [
         verdict(folder),
         *([classes] if classes is not None else []),
