@@ -13,6 +13,8 @@ OPTIONS := dim=128 hidden=512 dropout=0.3 noise=0.05 skip=true mix=0.2 epochs=20
 FIT := clip $(DATA) id=id $(VIEWS) $(OPTIONS) --label digit --picture pix:16x15
 CLAIMS := clip symile gated-symile
 RESULTS := src/counterpoint/results
+# Programs that tests start are compiled once, not at every start.
+unexport PYTHONDONTWRITEBYTECODE
 # Two processes of one thread each; the tests of one file stay together.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 

@@ -75,11 +75,15 @@ class Outcome:
             if values.dtype == object:
                 raise ValueError(f'"{name}" holds Python objects; use numbers or strings of numpy')
 
-    def value(self, measure: str, rows: Array | None = None) -> float:
-        """One measure, over the given row numbers (repeats allowed) or all rows once."""
+    def value(self, measure: str, columns: Columns | None = None) -> float:
+        """One measure, over the columns as `taken` at some rows, or over all rows once."""
         if measure not in self.measures:
             raise ValueError(f'unknown measure "{measure}"; {nearest(measure, self.measures)}')
-        return self.measures[measure](self.columns if rows is None else _Taken(self.columns, rows))
+        return self.measures[measure](self.columns if columns is None else columns)
+
+    def taken(self, rows: Array | None) -> Columns:
+        """The columns at the given row numbers (repeats allowed), each taken once and only when asked for."""
+        return self.columns if rows is None else _Taken(self.columns, rows)
 
     def summary(self) -> dict[str, float]:
         """Every measure over all rows."""
@@ -87,14 +91,16 @@ class Outcome:
 
 
 class _Taken(Mapping[str, Array]):
-    """Columns at some rows; a column is only taken when a measure asks for it."""
+    """Columns at some rows; a column is taken when a measure first asks for it."""
 
     def __init__(self, columns: Columns, rows: Array) -> None:
         self.columns, self.rows = columns, rows
+        self._known: dict[str, Array] = {}
 
     def __getitem__(self, name: str) -> Array:
-        taken: Array = self.columns[name][self.rows]
-        return taken
+        if name not in self._known:
+            self._known[name] = self.columns[name][self.rows]
+        return self._known[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.columns)
@@ -133,6 +139,7 @@ class Draw:
     def __init__(self, weights: Mapping[int, float], rows: Mapping[tuple[int, Setting], Array] | None = None) -> None:
         self.weights, self.rows = weights, rows or {}
         self._known: dict[tuple[Key, Outcome, str], float] = {}
+        self._taken: dict[tuple[Key, Outcome], Columns] = {}
 
     def mean(self, outcomes: Outcomes, arm: str, setting: Setting, measure: str) -> float:
         """The weighted mean over seeds of a measure of one arm in one setting."""
@@ -142,5 +149,10 @@ class Draw:
     def _value(self, key: Key, outcome: Outcome, measure: str) -> float:
         place = (key, outcome, measure)
         if place not in self._known:
-            self._known[place] = outcome.value(measure, self.rows.get((key.seed, key.setting)))
+            self._known[place] = outcome.value(measure, self._columns(key, outcome))
         return self._known[place]
+
+    def _columns(self, key: Key, outcome: Outcome) -> Columns:
+        if (key, outcome) not in self._taken:
+            self._taken[key, outcome] = outcome.taken(self.rows.get((key.seed, key.setting)))
+        return self._taken[key, outcome]
