@@ -5,10 +5,14 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
+from functools import cache
+
 from hypothesis import settings
 from jaxtyping import install_import_hook
+from lightning_fabric.utilities import registry
 
 install_import_hook("counterpoint", "beartype.beartype")
+registry.entry_points = cache(registry.entry_points)  # read from disk at every fit, of which there are thousands
 
 settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=40, print_blob=True)
 settings.load_profile("fixed")

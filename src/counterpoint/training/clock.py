@@ -29,6 +29,14 @@ def rng(*key: int | str) -> torch.Generator:
     return torch.Generator().manual_seed(seed_of(*key))
 
 
+def seed_all(*key: int | str) -> None:
+    """Seed torch's global generators, without the call stack that `torch.manual_seed` notes for devices not there."""
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed_of(*key))
+    else:
+        torch.default_generator.manual_seed(seed_of(*key))
+
+
 @contextmanager
 def seeded(*key: int | str) -> Iterator[None]:
     """Run a block on its own stream of torch's global generator, which is put back afterwards.
@@ -36,7 +44,7 @@ def seeded(*key: int | str) -> Iterator[None]:
     torch's initialisers and dropout can use no other generator.
     """
     before = torch.get_rng_state()
-    torch.manual_seed(seed_of(*key))
+    seed_all(*key)
     try:
         yield
     finally:

@@ -15,7 +15,7 @@ from counterpoint.errors import UserError, nearest
 from counterpoint.objectives.ranks import rank, sum_over_ranks, world
 from counterpoint.objectives.streamed import bf16_products
 from counterpoint.training.batch import to_device
-from counterpoint.training.clock import Clock, rng, seed_of
+from counterpoint.training.clock import Clock, rng, seed_all
 from counterpoint.training.lazy import average_sparse, numbers_of
 from counterpoint.training.learning import average_norm_statistics, learn_only
 from counterpoint.training.optim import evaluation_weights
@@ -164,7 +164,7 @@ class Loop:
 
     def _losses(self, batch: Any, clock: Clock, number: int) -> dict[str, Tensor]:
         assert self.phase.losses is not None
-        torch.manual_seed(seed_of(clock.seed, clock.phase, clock.step, number, rank(), "dropout"))
+        seed_all(clock.seed, clock.phase, clock.step, number, rank(), "dropout")
         rounds = str(self.trainer.precision).startswith("bf16")
         with self.fabric.autocast(), bf16_products() if rounds else nullcontext():
             return self.phase.losses(batch, clock)
