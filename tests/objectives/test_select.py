@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from counterpoint.objectives import Ids, Relation
 from counterpoint.objectives import select as selecting
-from counterpoint.objectives.select import join, positive_pairs, select
+from counterpoint.objectives.relation import join
+from counterpoint.objectives.select import positive_pairs, select
 from objectives.test_relation import relations
 
 id_lists = st.lists(st.integers(-2, 4), max_size=12).map(lambda ids: torch.tensor(ids, dtype=torch.int64))

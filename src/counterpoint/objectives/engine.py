@@ -175,7 +175,7 @@ class Comparison:
     ) -> tuple[Float[Tensor, " rows"], Float[Tensor, " rows"], Bool[Tensor, " rows"]]:
         """(log-mass, mean positive logit, has a negative) of the queries, and with `both` then of the keys."""
         sides = [self, self.turned] if both else [self]
-        positive = torch.cat([side.attraction()[0] for side in sides])
+        positive = torch.cat([mean for mean, _ in self._attractions(both)])
         opposed = torch.cat([side.relation.has_negative() for side in sides])
         return self.masses(over, both), positive, opposed
 
@@ -192,15 +192,17 @@ class Comparison:
 
     def attraction(self) -> tuple[Float[Tensor, " n"], Int[Tensor, " n"]]:
         """The mean logit of each query's positives and their number: by pairs if few, else by class sums."""
+        return self._attractions(both=False)[0]
+
+    def _attractions(self, both: bool) -> list[tuple[Float[Tensor, " rows"], Int[Tensor, " rows"]]]:
+        """The attraction of the queries, and with `both` then of the keys, whose positives are the same pairs."""
         pairs = positive_pairs(self.relation)
         if pairs is None:
-            total, count = self._class_sums()
+            sums = [side._class_sums() for side in ([self, self.turned] if both else [self])]
         else:
-            i, j = pairs
-            logits = products(self.rows, self.columns, i, j)
-            total = self.rows.new_zeros(len(self.rows)).index_add(0, i, logits)
-            count = i.bincount(minlength=len(self.rows))
-        return (total / count.clamp(min=1)).masked_fill(count == 0, -torch.inf), count
+            logits = products(self.rows, self.columns, *pairs)
+            sums = [_sums(logits, at, n) for at, n in zip(pairs, self.relation.shape[: 1 + both], strict=False)]
+        return [((total / count.clamp(min=1)).masked_fill(count == 0, -torch.inf), count) for total, count in sums]
 
     def positive_masses(self) -> Float[Tensor, " n"]:
         """The log-mass of each query's positives; a single one is its own mass."""
@@ -219,6 +221,11 @@ class Comparison:
         if self.relation.itself == "positive":
             total = total + _group_sums([row, *within], columns)
         return (self.rows * total[:, :-1]).sum(1), total[:, -1].detach().round().long()
+
+
+def _sums(logits: Tensor, row: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """The sum of the logits of each of n rows, and their number."""
+    return logits.new_zeros(n).index_add(0, row, logits), row.bincount(minlength=n)
 
 
 def _group_sums(columns: Sequence[tuple[Tensor, Tensor]], vectors: Tensor) -> Tensor:

@@ -87,7 +87,9 @@ class Ids:
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> "Ids":
         stated = {f.name: column for f in fields(self) if (column := getattr(self, f.name)) is not None}
-        return Ids(**{name: change(column) for name, column in stated.items()})
+        changed = {name: change(column) for name, column in stated.items() if name != "positive"}
+        changed["positive"] = changed["row"] if self.positive is self.row else change(self.positive)
+        return Ids(**changed)
 
 
 @dataclass(frozen=True)
@@ -219,6 +221,20 @@ class Relation:
             keys.alone and torch.equal(queries.row, keys.row) and torch.equal(queries.positive, keys.positive)
         )
 
+    @property
+    def matching(self) -> bool:
+        """Whether a row has one positive at most, itself, and all else is negative, as where views lack some rows."""
+        sides = (self.queries, self.keys)
+        return self.itself == "positive" and all(ids.alone and ids.positive is ids.row for ids in sides)
+
+    @cached_property
+    def matches(self) -> tuple[Int[Tensor, " hits"], Int[Tensor, " hits"]] | None:
+        """The positives where they are a matching, or the diagonal."""
+        if self.diagonal:
+            positions = torch.arange(len(self.queries), device=self.queries.row.device)
+            return positions, positions
+        return join(self.queries.row, self.keys.row, len(self.queries)) if self.matching else None
+
     def tile(self, i: slice, j: slice) -> tuple[Bool[Tensor, "i j"], Bool[Tensor, "i j"]]:
         """(positive, negative) of the queries i and the keys j."""
         n, m = self.shape
@@ -249,8 +265,8 @@ class Relation:
     def has_negative(self) -> Bool[Tensor, " n"]:
         """Which queries have at least one negative; looks at a few keys at a time and stops once all have."""
         n, m = self.shape
-        if self.diagonal:
-            return torch.full((n,), n > 1, dtype=torch.bool, device=self.queries.row.device)
+        if m > 1 and (self.matching or self.diagonal):
+            return torch.ones(n, dtype=torch.bool, device=self.queries.row.device)
         found = torch.zeros(n, dtype=torch.bool, device=self.queries.row.device)
         for start in range(0, m, 64):
             without = (~found).nonzero()
@@ -289,6 +305,24 @@ class RowLoss:
             share = value.sum() / sum_over_ranks(self.valid.sum(dtype=value.dtype)).clamp(min=1)
             return share if world() == 1 else share * world()
         return mean_over_ranks(value, torch.where(self.valid, weight, 0).to(value))
+
+
+def join(
+    left: Int[Tensor, " n"], right: Int[Tensor, " m"], most: int
+) -> tuple[Int[Tensor, " hits"], Int[Tensor, " hits"]] | None:
+    """The (i, j) where two columns hold the same non-negative id; None when there are more than `most`.
+
+    >>> join(torch.tensor([7, 5, -1]), torch.tensor([5, -1, 7, 7]), most=9)
+    (tensor([0, 0, 1]), tensor([2, 3, 0]))
+    """
+    values, order = right.sort(stable=True)
+    first = torch.searchsorted(values, left)
+    count = (torch.searchsorted(values, left, right=True) - first).masked_fill(left < 0, 0)
+    if count.sum() > most:
+        return None
+    i = torch.repeat_interleave(count)
+    before = count.cumsum(0) - count
+    return i, order[torch.arange(len(i), device=i.device) - before[i] + first[i]]
 
 
 def _distinct(column: Tensor) -> bool:

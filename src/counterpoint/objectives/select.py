@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from counterpoint.objectives.relation import Relation
+from counterpoint.objectives.relation import Relation, join
 
 Over: TypeAlias = Literal["all", "negatives", "positives"]
 FEW = 16
@@ -65,9 +65,9 @@ def _left_out(relation: Relation, over: Over) -> tuple[Tensor, Tensor] | None:
     """The pairs that do not count, ordered by query; None when they are many."""
     if over == "positives" or relation.queries.within is not None:
         return None
-    if relation.diagonal:
-        own = _positions(relation)[: None if over == "negatives" else 0]
-        return own, own
+    if relation.matches is not None:
+        i, j = relation.matches
+        return (i, j) if over == "negatives" else (i[:0], j[:0])
     found: list[tuple[Tensor, Tensor]] = []
     budget = FEW * sum(relation.shape)
     for left, right in _suspects(relation, over):
@@ -104,8 +104,8 @@ def positive_pairs(relation: Relation) -> tuple[Int[Tensor, " hits"], Int[Tensor
     >>> positive_pairs(Relation(Ids(rows, rows), Ids(rows, rows)))
     (tensor([0, 1, 2]), tensor([0, 1, 2]))
     """
-    if relation.diagonal:
-        return _positions(relation), _positions(relation)
+    if relation.matches is not None:
+        return relation.matches
     queries, keys, most = relation.queries, relation.keys, FEW_POSITIVES * sum(relation.shape)
     alike = join(queries.positive, keys.positive, most)
     own = join(queries.row, keys.row, most)
@@ -129,25 +129,3 @@ def _taken(vectors: Float[Tensor, "n d"], index: Int[Tensor, " k"]) -> Float[Ten
     """Some of the vectors; all of them in order are not copied, so that the backward pass keeps nothing more."""
     whole = len(index) == len(vectors) and bool((index == torch.arange(len(index), device=index.device)).all())
     return vectors if whole else vectors[index]
-
-
-def _positions(relation: Relation) -> Tensor:
-    return torch.arange(len(relation.queries), device=relation.queries.row.device)
-
-
-def join(
-    left: Int[Tensor, " n"], right: Int[Tensor, " m"], most: int
-) -> tuple[Int[Tensor, " hits"], Int[Tensor, " hits"]] | None:
-    """The (i, j) where two columns hold the same non-negative id; None when there are more than `most`.
-
-    >>> join(torch.tensor([7, 5, -1]), torch.tensor([5, -1, 7, 7]), most=9)
-    (tensor([0, 0, 1]), tensor([2, 3, 0]))
-    """
-    values, order = right.sort(stable=True)
-    first = torch.searchsorted(values, left)
-    count = (torch.searchsorted(values, left, right=True) - first).masked_fill(left < 0, 0)
-    if count.sum() > most:
-        return None
-    i = torch.repeat_interleave(count)
-    before = count.cumsum(0) - count
-    return i, order[torch.arange(len(i), device=i.device) - before[i] + first[i]]
