@@ -40,6 +40,12 @@ def default_fit(name: str, *needed: str, option: str = "") -> Any:
     return fit(name, *map(json.loads, needed), judged=True, option=option)
 
 
+@cache
+def default_outputs(name: str, *needed: str, option: str = "") -> dict[str, Any]:
+    """What that fit answers."""
+    return outputs(default_fit(name, *needed, option=option), sample_of(class_of(name)), option)
+
+
 def steps_of_phases(stood: list[dict[str, Any]]) -> list[int]:
     """The numbers of the checkpoints after the first, the middle and the last step of each phase."""
     cuts = []
@@ -110,13 +116,26 @@ def test_its_data_can_be_read(name: str) -> None:
 
 def test_every_option_changes_something(name: str) -> None:
     """A fit under another value differs, in its state or in its answers; every value of a Literal runs."""
+    check_options(name, of_optimiser=False)
+
+
+@pytest.mark.slow
+def test_every_option_of_the_optimiser_changes_something(name: str) -> None:
+    """The same for what all methods share, whose effect tests/training shows once."""
+    check_options(name, of_optimiser=True)
+
+
+def check_options(name: str, of_optimiser: bool) -> None:
     method, sample = class_of(name), sample_of(class_of(name))
     part = next((child for child, module in default_fit(name).named_children() if list(module.parameters())), "")
     dead = []
     for path, field, value in paths(method(**small(name)).options):
+        if path.startswith("optim.") != of_optimiser:
+            continue
         about = path if path in sample.about else ""
         need = sample.about[path].needs if about else NEEDS.get(path, {})
-        base = default_fit(name, *([json.dumps(need)] if need else []), option=about)
+        beside = [json.dumps(need)] if need else []
+        base = state(default_fit(name, *beside, option=about))
         differs = []
         for other in sample.choices.get(path) or others(path, field, value, part, sample.metric):
             changed = nested(path, other)
@@ -125,7 +144,9 @@ def test_every_option_changes_something(name: str) -> None:
             _, typed = options.divide(texts(merged(need, changed)), reader, method.Config)
             assert method(**small(name, typed)).options == made.options, f"{path}={other} reads differently as text"
             found = fit(name, need, changed, judged=True, option=about)
-            differs.append(state(found) != state(base) or outputs(found, sample, about) != outputs(base, sample, about))
+            differs.append(
+                state(found) != base or outputs(found, sample, about) != default_outputs(name, *beside, option=about)
+            )
             if differs[-1] and not literal(field):
                 break
         if not (all(differs) if literal(field) else any(differs)):
