@@ -20,6 +20,7 @@ from counterpoint.evaluation import (
     interval,
     summary_with_intervals,
 )
+from counterpoint.evaluation.outcome import Draws, Median
 from counterpoint.evaluation.significance import _conjunction, resample, table
 
 
@@ -197,3 +198,18 @@ def test_a_draw_remembers_its_values() -> None:
     for _ in range(3):
         draw.mean({Key("a", 0): one}, "a", (), "y")
     assert len(asked) == 1
+
+
+@given(st.integers(1, 30), st.booleans(), st.integers(0, 99))
+def test_draws_together_say_what_each_says_alone(n: int, units: bool, seed: int) -> None:
+    """Means, means of some rows (of none: not a number), and measures that are no means, with units and without."""
+    generator = np.random.default_rng(seed)
+    columns = {"y": generator.normal(size=n), "kind": generator.integers(3, size=n)}
+    measures = {"y": Mean("y"), "some": Mean("y", ("kind", 1)), "middle": Median("y"), "few": Median("y", ("kind", 2))}
+    unit = generator.integers(4, size=n) if units else None
+    outcomes = {Key("a", place): Outcome(np.arange(n) + place, columns, measures, unit) for place in range(2)}
+    singles = list(resample(outcomes, draws=7))
+    for measure in measures:
+        together = Draws(singles).mean(outcomes, "a", (), measure)
+        alone = [draw.mean(outcomes, "a", (), measure) for draw in singles]
+        np.testing.assert_allclose(together, alone, rtol=1e-12, atol=1e-12)

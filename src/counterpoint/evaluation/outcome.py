@@ -1,10 +1,11 @@
 """What one fitted arm did on one test set, row by row, so that rows and seeds can be drawn again."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
 from counterpoint.errors import nearest
@@ -12,6 +13,8 @@ from counterpoint.errors import nearest
 Array = NDArray[Any]
 Columns = Mapping[str, Array]
 Measure = Callable[[Columns], float]
+Numbers: TypeAlias = float | Float[np.ndarray, " draws"]
+"""A number, or one for each of several draws."""
 Setting = tuple[tuple[str, Any], ...]
 """One setting of a claim's data, {"p": 0.5} as (("p", 0.5),), so that it can be a key."""
 
@@ -30,6 +33,18 @@ class Mean:
     def __call__(self, columns: Columns) -> float:
         values = _chosen(columns, self.column, self.where)
         return float(values.mean()) if len(values) else float("nan")
+
+    def over(
+        self, columns: Columns, rows: Int[np.ndarray, " all"], starts: Int[np.ndarray, " draws"]
+    ) -> Float[np.ndarray, " draws"]:
+        """The mean for each of several draws, whose rows stand one after the other from `starts` on."""
+        values = np.asarray(columns[self.column], dtype=np.float64)
+        if self.where is None:
+            return np.add.reduceat(values[rows], starts) / np.diff(starts, append=len(rows))
+        chosen = columns[self.where[0]] == self.where[1]
+        count = np.add.reduceat(chosen[rows], starts, dtype=np.int64)
+        total = np.add.reduceat(np.where(chosen, values, 0.0)[rows], starts)
+        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 @dataclass(frozen=True)
@@ -136,23 +151,50 @@ class Draw:
     predictions ask for the same ones.
     """
 
-    def __init__(self, weights: Mapping[int, float], rows: Mapping[tuple[int, Setting], Array] | None = None) -> None:
+    def __init__(self, weights: Mapping[int, Numbers], rows: Mapping[tuple[int, Setting], Any] | None = None) -> None:
         self.weights, self.rows = weights, rows or {}
-        self._known: dict[tuple[Key, Outcome, str], float] = {}
-        self._taken: dict[tuple[Key, Outcome], Columns] = {}
+        self._known: dict[tuple[Key, Outcome, str], Numbers] = {}
+        self._taken: dict[tuple[Key, Outcome], Any] = {}
 
-    def mean(self, outcomes: Outcomes, arm: str, setting: Setting, measure: str) -> float:
+    def mean(self, outcomes: Outcomes, arm: str, setting: Setting, measure: str) -> Numbers:
         """The weighted mean over seeds of a measure of one arm in one setting."""
         keys = [(Key(arm, seed, setting), weight) for seed, weight in self.weights.items()]
         return sum(weight * self._value(key, outcomes[key], measure) for key, weight in keys)
 
-    def _value(self, key: Key, outcome: Outcome, measure: str) -> float:
+    def _value(self, key: Key, outcome: Outcome, measure: str) -> Numbers:
         place = (key, outcome, measure)
         if place not in self._known:
-            self._known[place] = outcome.value(measure, self._columns(key, outcome))
+            self._known[place] = self._measured(key, outcome, measure)
         return self._known[place]
 
-    def _columns(self, key: Key, outcome: Outcome) -> Columns:
+    def _measured(self, key: Key, outcome: Outcome, measure: str) -> Numbers:
         if (key, outcome) not in self._taken:
             self._taken[key, outcome] = outcome.taken(self.rows.get((key.seed, key.setting)))
-        return self._taken[key, outcome]
+        return outcome.value(measure, self._taken[key, outcome])
+
+
+class Draws(Draw):
+    """Several resamplings at once: what is asked of them comes as one number per draw."""
+
+    def __init__(self, draws: Sequence[Draw]) -> None:
+        super().__init__(
+            {seed: np.array([draw.weights[seed] for draw in draws]) for seed in draws[0].weights},
+            {place: [draw.rows[place] for draw in draws] for place in draws[0].rows},
+        )
+        self._joined: dict[tuple[int, Setting], tuple[Array, Array]] = {}
+
+    def _measured(self, key: Key, outcome: Outcome, measure: str) -> Numbers:
+        place = (key.seed, key.setting)
+        found = outcome.measures.get(measure)
+        if isinstance(found, Mean):
+            return found.over(outcome.columns, *self._in_line(place))
+        if (key, outcome) not in self._taken:
+            self._taken[key, outcome] = [outcome.taken(rows) for rows in self.rows[place]]
+        return np.array([outcome.value(measure, taken) for taken in self._taken[key, outcome]])
+
+    def _in_line(self, place: tuple[int, Setting]) -> tuple[Array, Array]:
+        """The rows of all draws one after the other, and where each draw begins."""
+        if place not in self._joined:
+            lengths = np.array([len(rows) for rows in self.rows[place]])
+            self._joined[place] = np.concatenate(self.rows[place]), np.cumsum(lengths) - lengths
+        return self._joined[place]

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from counterpoint.evaluation.outcome import Draw, Outcomes, Setting
+import numpy as np
+
+from counterpoint.evaluation.outcome import Draw, Numbers, Outcomes, Setting
 
 
 @runtime_checkable
@@ -23,8 +25,8 @@ class Prediction(Protocol):
     def arms(self) -> tuple[str, ...]:
         """The arms it speaks of."""
 
-    def __call__(self, outcomes: Outcomes, draw: Draw) -> float:
-        """Positive when as predicted, on one draw of rows and seeds."""
+    def __call__(self, outcomes: Outcomes, draw: Draw) -> Numbers:
+        """Positive when as predicted, on one draw of rows and seeds, or on each of several."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +66,7 @@ class Above(_Common):
     def _sentence(self) -> str:
         return f"{self.measure} of {self.arm} is above {self.value:g}"
 
-    def __call__(self, outcomes: Outcomes, draw: Draw) -> float:
+    def __call__(self, outcomes: Outcomes, draw: Draw) -> Numbers:
         values = [draw.mean(outcomes, self.arm, setting, self.measure) for setting in _settings(self, outcomes)]
         return _mean(values) - self.value
 
@@ -86,7 +88,7 @@ class Better(_Common):
         by = f" by more than {self.margin:g}" if self.margin else ""
         return f"{self.measure} of {self.arm} is above that of {self.than}{by}"
 
-    def __call__(self, outcomes: Outcomes, draw: Draw) -> float:
+    def __call__(self, outcomes: Outcomes, draw: Draw) -> Numbers:
         return _mean([gap for _, gap in _gaps(self, outcomes, draw)]) - self.margin
 
 
@@ -102,8 +104,8 @@ class Equivalent(_Common):
     def _sentence(self) -> str:
         return f"{self.measure} of {self.arm} is within {self.within:g} of that of {self.than}"
 
-    def __call__(self, outcomes: Outcomes, draw: Draw) -> float:
-        return self.within - abs(_mean([gap for _, gap in _gaps(self, outcomes, draw)]))
+    def __call__(self, outcomes: Outcomes, draw: Draw) -> Numbers:
+        return self.within - np.abs(_mean([gap for _, gap in _gaps(self, outcomes, draw)]))
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ class Falls(_Common):
     def _sentence(self) -> str:
         return f"{self.measure} of {self.arm} falls with {self.along}"
 
-    def __call__(self, outcomes: Outcomes, draw: Draw) -> float:
+    def __call__(self, outcomes: Outcomes, draw: Draw) -> Numbers:
         points = [
             (dict(setting)[self.along], draw.mean(outcomes, self.arm, setting, self.measure))
             for setting in _settings(self, outcomes, self.along)
@@ -137,7 +139,7 @@ class GapGrows(_Common):
     def _sentence(self) -> str:
         return f"{self.measure} of {self.arm} pulls away from that of {self.than} with {self.along}"
 
-    def __call__(self, outcomes: Outcomes, draw: Draw) -> float:
+    def __call__(self, outcomes: Outcomes, draw: Draw) -> Numbers:
         return _slope([(dict(setting)[self.along], gap) for setting, gap in _gaps(self, outcomes, draw, self.along)])
 
 
@@ -158,7 +160,7 @@ def _settings(prediction: _Common, outcomes: Outcomes, along: str | None = None)
 
 def _gaps(
     prediction: "Better | Equivalent | GapGrows", outcomes: Outcomes, draw: Draw, along: str | None = None
-) -> list[tuple[Setting, float]]:
+) -> list[tuple[Setting, Numbers]]:
     """Arm minus other arm, per setting."""
     measure, arm, than = prediction.measure, prediction.arm, prediction.than
     return [
@@ -167,11 +169,11 @@ def _gaps(
     ]
 
 
-def _mean(values: Sequence[float]) -> float:
+def _mean(values: Sequence[Numbers]) -> Numbers:
     return sum(values) / len(values)
 
 
-def _slope(points: Sequence[tuple[float, float]]) -> float:
+def _slope(points: Sequence[tuple[float, Numbers]]) -> Numbers:
     """Least-squares slope; raises ValueError when there is only one x."""
     middle_x, middle_y = _mean([x for x, _ in points]), _mean([y for _, y in points])
     spread = sum((x - middle_x) ** 2 for x, _ in points)

@@ -17,17 +17,20 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
-from counterpoint.evaluation.outcome import Array, Draw, Key, Outcome, Outcomes, Setting
+from counterpoint.evaluation.outcome import Array, Draw, Draws, Key, Numbers, Outcome, Outcomes, Setting
 from counterpoint.evaluation.predictions import Better, Prediction
 
 Word = Literal["holds", "fails", "inconclusive"]
 LEVEL = 0.95
 DRAWS = 1000
+BLOCK = 2**19
+"""Rows that are drawn at a time: 4 MB of row numbers."""
 T_975 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14, 2.13)
 """The 0.975 quantile of Student's t for 1, 2, ... degrees of freedom; the last serves all above."""
 
@@ -86,7 +89,7 @@ def resample(outcomes: Outcomes, draws: int = DRAWS, seed: int = 0) -> Iterator[
 
 
 def bootstrap(
-    values: Sequence[Callable[[Draw], float]], outcomes: Outcomes, draws: int = DRAWS, seed: int = 0
+    values: Sequence[Callable[[Draw], Numbers]], outcomes: Outcomes, draws: int = DRAWS, seed: int = 0
 ) -> list[Interval]:
     """Estimate and interval of each function of a draw, all on the same draws.
 
@@ -97,8 +100,9 @@ def bootstrap(
         if missing := [s for s in seeds if Key(arm, s, setting) not in outcomes]:
             raise ValueError(f"{arm} has no outcome for seeds {missing} in setting {dict(setting)}")
     whole = Draw(dict.fromkeys(seeds, 1 / len(seeds)))
-    drawn = np.array([[value(draw) for value in values] for draw in resample(outcomes, draws, seed)])
-    return [Interval(value(whole), *interval(drawn[:, i])) for i, value in enumerate(values)]
+    drawn = [np.stack([value(some) for value in values], axis=1) for some in _together(outcomes, draws, seed)]
+    spread = np.concatenate(drawn)
+    return [Interval(float(value(whole)), *interval(spread[:, i])) for i, value in enumerate(values)]
 
 
 def compare(a: Outcome, b: Outcome, measure: str, draws: int = DRAWS, seed: int = 0) -> Interval:
@@ -152,7 +156,15 @@ def _conjunction(words: Sequence[Word]) -> Word:
     return "holds" if words and set(words) == {"holds"} else "inconclusive"
 
 
-def _cell(outcomes: Outcomes, arm: str, setting: Setting, measure: str) -> Callable[[Draw], float]:
+def _together(outcomes: Outcomes, draws: int, seed: int) -> Iterator[Draws]:
+    """The draws in order, as many at a time as `BLOCK` rows allow."""
+    singles = resample(outcomes, draws, seed)
+    rows = sum(len(outcome.ids) for outcome in dict(_same_rows(outcomes).values()).values())
+    while some := list(islice(singles, max(1, BLOCK // max(1, rows)))):
+        yield Draws(some)
+
+
+def _cell(outcomes: Outcomes, arm: str, setting: Setting, measure: str) -> Callable[[Draw], Numbers]:
     return lambda draw: draw.mean(outcomes, arm, setting, measure)
 
 
