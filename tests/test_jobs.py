@@ -232,3 +232,9 @@ def test_a_fit_is_not_lost_when_the_reports_packages_are_absent(
     result = jobs.fit(replace(request_, resume=True), say=remarks.append)
     assert result["report"] is None
     assert any("counterpoint[report]" in remark for remark in remarks)
+
+
+def test_data_that_make_no_batch_leave_nothing_behind(rows: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="fewer than one batch"):
+        jobs.fit(jobs.Fit("clip", rows, tmp_path / "run", [*QUICK[:-1], "batch_size=100000"]))
+    assert not (tmp_path / "run").exists()

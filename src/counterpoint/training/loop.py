@@ -15,7 +15,7 @@ from counterpoint.errors import UserError, nearest
 from counterpoint.objectives.ranks import rank, sum_over_ranks, world
 from counterpoint.objectives.streamed import bf16_products
 from counterpoint.training.batch import to_device
-from counterpoint.training.clock import Clock, rng, seed_all
+from counterpoint.training.clock import Clock, seed_all
 from counterpoint.training.lazy import average_sparse, numbers_of
 from counterpoint.training.learning import average_norm_statistics, learn_only
 from counterpoint.training.optim import evaluation_weights
@@ -90,7 +90,7 @@ class Loop:
         phase, at = self.phase, self.at
         if phase.keep is not None and self.metrics is None:
             raise UserError(f"keep.metric={phase.keep.metric} needs validation data; give some or leave keep out")
-        self.steps = -(-len(self._plan(0)) // phase.accumulate) * phase.epochs
+        self.steps = -(-len(phase.rows_of(self.trainer.seed, 0)) // phase.accumulate) * phase.epochs
         with Progress(phase.name, self.steps, self.trainer.progress and rank() == 0) as progress:
             progress.update(at.step)
             while at.epoch < phase.epochs:
@@ -106,7 +106,7 @@ class Loop:
 
     def _epoch(self, progress: Progress) -> None:
         at, accumulate = self.at, self.phase.accumulate
-        plan = self._plan(at.epoch)
+        plan = self.phase.rows_of(self.trainer.seed, at.epoch)
         every = max(1, self.steps // LINES)
         for first in range(at.batch, len(plan), accumulate):
             micro = plan[first : first + accumulate]
@@ -124,12 +124,6 @@ class Loop:
     def _stopping(self) -> bool:
         """Whether Ctrl-C has reached any rank, so that all stop after the same step."""
         return bool(sum_over_ranks(torch.tensor(float(self.trainer.stopping), device=self.fabric.device)))
-
-    def _plan(self, epoch: int) -> Sequence[Tensor]:
-        plan = self.phase.plan(rng(self.trainer.seed, self.phase.name, epoch, "plan"))
-        if not len(plan):
-            raise UserError(f'phase "{self.phase.name}" has no rows to work on; give it more data')
-        return plan
 
     # One step ----------------------------------------------------------------------------------------------
 

@@ -124,9 +124,12 @@ class Method(nn.Module):
         """
         trainer = trainer or Trainer()
         self.prepare(self.measure(data), trainer.seed)
+        phases = self.phases(data)
+        for first in phases[:1]:
+            first.rows_of(trainer.seed, 0)  # data that make no batch leave no run folder behind
         trainer.begin(self, data)
         metrics = None if validation is None else lambda: type(self).judge(self, validation).summary()
-        trainer.fit(self, self.phases(data), metrics)
+        trainer.fit(self, phases, metrics)
         self.to("cpu").eval()
         if trainer.run is not None:
             trainer.run.save(self)

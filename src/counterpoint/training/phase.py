@@ -9,7 +9,8 @@ from jaxtyping import Float, Int
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from counterpoint.training.clock import Clock
+from counterpoint.errors import UserError
+from counterpoint.training.clock import Clock, rng
 from counterpoint.training.optim import Optim
 
 
@@ -59,3 +60,10 @@ class Phase:
     def __post_init__(self) -> None:
         if (self.losses is None) == (self.visit is None):
             raise ValueError(f'phase "{self.name}" needs either losses or visit')
+
+    def rows_of(self, seed: int, epoch: int) -> Sequence[Int[Tensor, " n"]]:
+        """The rows of each batch of an epoch; raises `UserError` when there are none."""
+        plan = self.plan(rng(seed, self.name, epoch, "plan"))
+        if not len(plan):
+            raise UserError(f'phase "{self.name}" has no rows to work on; give it more data')
+        return plan
