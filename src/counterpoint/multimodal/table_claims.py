@@ -15,7 +15,7 @@ from counterpoint.multimodal.table import Table
 from counterpoint.multimodal.tables import RECIPES, damaged
 from counterpoint.multimodal.use import embed_views
 
-MOST_OF_HCL = 6
+MOST_OF_HCL = 5
 """HCL takes so many views at most."""
 
 
