@@ -116,22 +116,10 @@ def test_its_data_can_be_read(name: str) -> None:
 
 def test_every_option_changes_something(name: str) -> None:
     """A fit under another value differs, in its state or in its answers; every value of a Literal runs."""
-    check_options(name, of_optimiser=False)
-
-
-@pytest.mark.slow
-def test_every_option_of_the_optimiser_changes_something(name: str) -> None:
-    """The same for what all methods share, whose effect tests/training shows once."""
-    check_options(name, of_optimiser=True)
-
-
-def check_options(name: str, of_optimiser: bool) -> None:
     method, sample = class_of(name), sample_of(class_of(name))
     part = next((child for child, module in default_fit(name).named_children() if list(module.parameters())), "")
     dead = []
     for path, field, value in paths(method(**small(name)).options):
-        if path.startswith("optim.") != of_optimiser:
-            continue
         about = path if path in sample.about else ""
         need = sample.about[path].needs if about else NEEDS.get(path, {})
         beside = [json.dumps(need)] if need else []

@@ -211,7 +211,7 @@ EVENTS = Sample(
         "assess": lambda method, data: json.dumps(method.assess(method, data, data)),
     },
     metric="ndcg10",
-    small={"dim": 8, "layers": 1, "epochs": 2, "batch_size": 64, "max_length": 4, "dropout": 0.0}
+    small={"dim": 8, "layers": 1, "epochs": 2, "batch_size": 24, "max_length": 4, "dropout": 0.0}
     | {"neighbours": 4, "hidden": 6}
     | {"positions": "all", "crop": 1.0, "mask": 0.0, "reorder": 0.0},
     random={"dropout": 0.2, "crop": 0.6, "mask": 0.5, "reorder": 0.8},

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from counterpoint.objectives import Ids, Relation
+from counterpoint.objectives import Embeddings, Ids, Relation, info_nce
 from counterpoint.objectives import select as selecting
 from counterpoint.objectives.relation import join
 from counterpoint.objectives.select import positive_pairs, select
@@ -56,3 +56,28 @@ def test_the_ids_choose_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(select(Relation(classes, classes, "excluded")).left_out[0]) == 50, "SupCon: the diagonal"
     monkeypatch.setattr(selecting, "FEW", 1)
     assert select(Relation(classes, classes), "negatives").left_out is None, "many: compared tile by tile"
+
+
+@given(st.sets(st.integers(0, 9)), st.sets(st.integers(0, 9)), st.permutations(range(10)))
+def test_views_that_lack_rows_match_as_any_ids_do(first: set[int], second: set[int], order: list[int]) -> None:
+    """The short way for ids that are each their own positive says what the general one says, gradients included."""
+    rows = [torch.tensor([row for row in order if row in kept], dtype=torch.int64) for kept in (first, second)]
+    plain = [Ids(row=row, positive=row) for row in rows]
+    general = [Ids(row=row, positive=row.clone()) for row in rows]
+    vectors = [
+        torch.randn(len(row), 4, dtype=torch.float64, generator=torch.Generator().manual_seed(9)) for row in rows
+    ]
+    for forth in (True, False):
+        short, long = (Relation(*(ids if forth else ids[::-1])) for ids in (plain, general))
+        assert set(zip(*(side.tolist() for side in positive_pairs(short) or ()), strict=True)) == set(
+            zip(*(side.tolist() for side in positive_pairs(long) or ()), strict=True)
+        )
+        assert torch.equal(short.has_negative(), long.has_negative())
+    found = []
+    for ids in (plain, general):
+        leaves = [vector.clone().requires_grad_() for vector in vectors]
+        loss = info_nce(*map(Embeddings, leaves, ids), temperature=0.5, symmetric=True)
+        loss.mean().backward()
+        found.append([loss.value, loss.valid, *(leaf.grad for leaf in leaves)])
+    for short_one, long_one in zip(*found, strict=True):
+        torch.testing.assert_close(short_one, long_one)

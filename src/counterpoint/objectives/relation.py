@@ -225,7 +225,7 @@ class Relation:
     def matching(self) -> bool:
         """Whether a row has one positive at most, itself, and all else is negative, as where views lack some rows."""
         sides = (self.queries, self.keys)
-        return self.itself == "positive" and all(ids.alone and ids.positive is ids.row for ids in sides)
+        return self.itself == "positive" and all(ids.positive is ids.row and ids.alone for ids in sides)
 
     @cached_property
     def matches(self) -> tuple[Int[Tensor, " hits"], Int[Tensor, " hits"]] | None:
