@@ -68,7 +68,7 @@ def test_views_that_lack_rows_match_as_any_ids_do(first: set[int], second: set[i
         torch.randn(len(row), 4, dtype=torch.float64, generator=torch.Generator().manual_seed(9)) for row in rows
     ]
     for forth in (True, False):
-        short, long = (Relation(*(ids if forth else ids[::-1])) for ids in (plain, general))
+        short, long = (Relation(ids[1 - forth], ids[forth]) for ids in (plain, general))
         assert set(zip(*(side.tolist() for side in positive_pairs(short) or ()), strict=True)) == set(
             zip(*(side.tolist() for side in positive_pairs(long) or ()), strict=True)
         )
