@@ -118,9 +118,8 @@ def test_the_claims_are_stated_alike_for_every_table() -> None:
     found = [value for value in vars(claims).values() if isinstance(value, claims.Claim)]
     assert {claim.name for claim in found} == {f"table-{name}" for name in tables.RECIPES if name != "made"}
     for claim in found:
-        assert {arm.name for arm in claim.arms} >= {"clip", "symile", "gated-symile", "kcca", "raw", "placebo"}
+        assert {arm.name for arm in claim.arms} >= {"clip", "symile", "gated-symile", "hcl", "kcca", "raw", "placebo"}
         assert claim.at(quick=True).seeds == (0,)
-    assert "hcl" not in {arm.name for arm in claims.TABLE_DIGITS.arms}
 
 
 def test_the_demos_folder_is_named_when_it_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,11 +12,8 @@ from counterpoint.multimodal.assess import raw_values
 from counterpoint.multimodal.claims import shuffled_view
 from counterpoint.multimodal.judge import ranks_of, rest_tasks
 from counterpoint.multimodal.table import Table
-from counterpoint.multimodal.tables import RECIPES, damaged
+from counterpoint.multimodal.tables import damaged
 from counterpoint.multimodal.use import embed_views
-
-MOST_OF_HCL = 5
-"""HCL takes so many views at most."""
 
 
 class RawFeatures:
@@ -102,30 +99,27 @@ KNOBS: tuple[dict[str, Any], ...] = (
 CLEAN, MISSING, SWAPPED = ({"damage": damage} for damage in ("clean", "missing", "swapped"))
 
 
-def _arms(name: str, epochs: int) -> tuple[Arm, ...]:
+def _arms(epochs: int) -> tuple[Arm, ...]:
     """The arms of one table; URMF learns the label itself and finds nothing, so it is judged by the probe alone."""
     own = {"dim": 32, "hidden": 128, "batch_size": 64, "epochs": epochs}
-    arms = [
+    return (
         Arm("clip", "clip", about="every pair of views"),
         Arm("symile", "symile", role="baseline", about="all views through their product"),
         Arm("gated-symile", "gated-symile", GATE, role="baseline", about="the same with a gate against wrong views"),
+        Arm("hcl", "hcl", role="baseline", about="what all, some and single views hold"),
         Arm("urmf", "urmf", {"label": "label"}, role="baseline", budget=own, about="learns the label, weighing views"),
         *(Arm(row, row, role="baseline", budget={}, about=about) for row, about in CLOSED.items()),
         Arm("raw", "counterpoint.multimodal.table_claims:RawFeatures", role="reference", budget={}, about="no space"),
         Arm(
             "placebo", "clip", role="placebo", data=shuffled_view, only=(CLEAN,), about="one view shuffled in training"
         ),
-    ]
-    if len(RECIPES[name].views) <= MOST_OF_HCL:
-        arms.insert(3, Arm("hcl", "hcl", role="baseline", about="what all, some and single views hold"))
-    return tuple(arms)
+    )
 
 
-def _predictions(arms: tuple[Arm, ...]) -> tuple[Any, ...]:
+def _predictions() -> tuple[Any, ...]:
     """What is said of every table."""
-    there = {arm.name for arm in arms}
     linear = (Better("mrr", "clip", than="ridge-cca", where=at) for at in (CLEAN, MISSING, SWAPPED))
-    others = (Better("mrr", "clip", than=row, required=False) for row in (*CLOSED, "symile", "hcl") if row in there)
+    others = (Better("mrr", "clip", than=row, required=False) for row in (*CLOSED, "symile", "hcl"))
     return (
         *linear,
         Better("mrr", "gated-symile", than="symile", where=SWAPPED),
@@ -138,7 +132,7 @@ def _predictions(arms: tuple[Arm, ...]) -> tuple[Any, ...]:
 
 def _claim(name: str, title: str, epochs: int, cut: str = "") -> Claim:
     """The claim of one table; `epochs` make about 300 steps of 64 rows."""
-    arms = _arms(name, epochs)
+    arms = _arms(epochs)
     learned = [arm.name for arm in arms if arm.budget != {} and arm.role != "placebo"]
     budget = {"dim": 32, "hidden": 128, "layers": 1, "batch_size": 64, "epochs": epochs}
     return Claim(
@@ -147,7 +141,7 @@ def _claim(name: str, title: str, epochs: int, cut: str = "") -> Claim:
         "also when 30 % of the rows lack a view or have another row's; where views are swapped, the gate helps Symile",
         source="ours; the methods: arXiv 2103.00020, 2411.01053, 2604.05834, 2604.05462, 2604.06728",
         arms=arms,
-        predictions=_predictions(arms),
+        predictions=_predictions(),
         data=partial(damaged, name),
         judge=find_and_probe,
         seeds=(0, 1, 2),
