@@ -9,14 +9,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from counterpoint import catalog
 from counterpoint.claims import board, result_path
 from counterpoint.claims import verify as verify_with
-from counterpoint.claims.units import load_claim
+from counterpoint.claims.units import Store, Unit, load_claim
 from counterpoint.errors import UserError
-from counterpoint.evaluation import Verdict
+from counterpoint.evaluation import Mean, Outcome, Verdict
 
 CLAIM, CHANGED, NEWER, SLOW, SEARCHED, MISTAKEN, FORGETFUL = (
     f"evaluation.fake_claims:{name}"
@@ -174,6 +175,19 @@ def test_quick_has_its_own_result(tmp_path: Path, log: Path) -> None:
 def test_mistakes_are_named(tmp_path: Path, log: Path, claim: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
         verify(claim, folder=tmp_path, workers=1)
+
+
+def test_what_was_judged_is_found_again_whole(tmp_path: Path) -> None:
+    columns = {"y": np.array([1.0, 0.0, 1.0]), "place": np.array(["a", "a", "b"])}
+    made = Outcome(np.arange(3), columns, {"y": Mean("y", ("place", "a"))}, np.array([0, 0, 1]), strata="place")
+    store = Store(load_claim(CLAIM), tmp_path)
+    unit = Unit(store.claim.arms[0].name, 0, (), {}, {})
+    store.keep(unit, made, {})
+    found = store.outcome(unit)
+    assert (found.strata, found.measures, found.summary()) == ("place", made.measures, {"y": 0.5})
+    assert found.unit is not None
+    for kept, first in ((found.ids, made.ids), (found.unit, made.unit), (found.columns["y"], columns["y"])):
+        assert np.array_equal(kept, first)
 
 
 def test_a_measure_that_cannot_be_found_again_is_named(tmp_path: Path, log: Path) -> None:

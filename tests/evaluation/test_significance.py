@@ -91,6 +91,34 @@ def test_drawn_units_are_whole(names: list[str]) -> None:
         assert all(len({int(times[i]) for i, name in enumerate(names) if name == unit}) == 1 for unit in names)
 
 
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("pqr")), min_size=1, max_size=15), st.booleans())
+def test_every_stratum_keeps_its_units(rows: list[tuple[str, str]], units: bool) -> None:
+    """A draw has as many rows of each stratum as there are, or as many units of it, and never mixes them up."""
+    kind, unit = np.array([a for a, _ in rows]), np.array([a + b for a, b in rows])
+    columns = {"y": np.zeros(len(rows)), "kind": kind}
+    one = Outcome(np.arange(len(rows)), columns, {"y": Mean("y")}, unit if units else None, strata="kind")
+    sizes = {name: int((unit == name).sum()) for name in unit.tolist()}
+    for draw in resample({Key("a", 0): one}, draws=5):
+        drawn = draw.rows[0, ()]
+        for value in np.unique(kind):
+            here = drawn[kind[drawn] == value]
+            if units:
+                times = sum(1 / sizes[name] for name in unit[here].tolist())
+                assert times == pytest.approx(len(np.unique(unit[kind == value])))
+            else:
+                assert len(here) == (kind == value).sum()
+
+
+def test_a_stratum_of_one_row_is_in_every_draw() -> None:
+    columns = {"y": np.arange(5.0), "kind": np.array(["a", "a", "a", "a", "b"])}
+    measures = {"y": Mean("y", ("kind", "a")), "y@b": Mean("y", ("kind", "b"))}
+    found = summary_with_intervals(Outcome(np.arange(5), columns, measures, strata="kind"))
+    assert (found["y@b"].low, found["y@b"].high) == (4.0, 4.0)
+    assert 0 <= found["y"].low < found["y"].high <= 3
+    with pytest.raises(ValueError, match='strata "kinds" are not a column; did you mean "kind"'):
+        Outcome(np.arange(5), columns, measures, strata="kinds")
+
+
 def test_same_rows_share_a_draw_and_other_rows_do_not() -> None:
     same, other = np.arange(20), np.arange(20) + 100
     outcomes = {

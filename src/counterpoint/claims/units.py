@@ -69,11 +69,12 @@ class Store:
 
     def outcome(self, unit: Unit) -> Outcome:
         """The outcome of a finished unit."""
-        measures = self.record(unit)["measures"]
+        record = self.record(unit)
         with self.path(unit).with_suffix(".npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             columns = {name[7:]: arrays[name] for name in arrays.files if name.startswith("column:")}
             unit_ids = arrays["unit"] if "unit" in arrays.files else None
-            return Outcome(arrays["ids"], columns, self._measures(measures), unit_ids)
+            measures = self._measures(record["measures"])
+            return Outcome(arrays["ids"], columns, measures, unit_ids, record.get("strata"))
 
     def keep(self, unit: Unit, outcome: Outcome, facts: Mapping[str, Any]) -> None:
         """Write a finished unit; the JSON comes last and makes it count.
@@ -88,7 +89,7 @@ class Store:
         path = self.path(unit)
         with atomic_path(path.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **arrays)
-        write_json(path, {"unit": plain(unit), **facts, "measures": measures})
+        write_json(path, {"unit": plain(unit), **facts, "strata": outcome.strata, "measures": measures})
 
     def _measures(self, described: Mapping[str, Any]) -> dict[str, Measure]:
         """Measures again, from what the record says or from the claim."""

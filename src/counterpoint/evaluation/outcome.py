@@ -69,8 +69,9 @@ class Outcome:
     """One fitted arm on one test set: columns of n rows, and measures as functions of (resampled) columns.
 
     `ids` name the rows; `unit` groups rows that come together (the views of one thing, the frames of a
-    sequence) and are drawn together. Measures need not be means. Raises ValueError for columns of different
-    length or of Python objects.
+    sequence) and are drawn together. `strata` names a column whose values all keep their number of rows when
+    rows are drawn (collections of a few large rows each, which a draw could miss altogether). Measures need not
+    be means. Raises ValueError for columns of different length or of Python objects, and for unknown strata.
 
     >>> columns = {"hit": np.array([1, 0, 1, 1])}
     >>> Outcome(ids=np.arange(4), columns=columns, measures={"top1": Mean("hit")}).summary()
@@ -81,6 +82,7 @@ class Outcome:
     columns: Columns
     measures: Mapping[str, Measure]
     unit: Array | None = None
+    strata: str | None = None
 
     def __post_init__(self) -> None:
         named = {"ids": self.ids, **self.columns} | ({} if self.unit is None else {"unit": self.unit})
@@ -89,6 +91,8 @@ class Outcome:
                 raise ValueError(f'"{name}" has shape {values.shape}, but there are {len(self.ids)} rows')
             if values.dtype == object:
                 raise ValueError(f'"{name}" holds Python objects; use numbers or strings of numpy')
+        if self.strata is not None and self.strata not in self.columns:
+            raise ValueError(f'strata "{self.strata}" are not a column; {nearest(self.strata, self.columns)}')
 
     def value(self, measure: str, columns: Columns | None = None) -> float:
         """One measure, over the columns as `taken` at some rows, or over all rows once."""

@@ -179,10 +179,11 @@ def _weights(seeds: int, generator: np.random.Generator) -> list[float]:
 
 
 def _same_rows(outcomes: Outcomes) -> Mapping[tuple[int, Setting], tuple[str, Outcome]]:
-    """For each seed and setting, a digest of its rows (ids and units) and an outcome that has them."""
+    """For each seed and setting, a digest of its rows (ids, units, strata) and an outcome that has them."""
     groups: dict[tuple[int, Setting], tuple[str, Outcome]] = {}
     for key, outcome in outcomes.items():
-        parts = [outcome.ids] if outcome.unit is None else [outcome.ids, outcome.unit]
+        strata = None if outcome.strata is None else outcome.columns[outcome.strata]
+        parts = [part for part in (outcome.ids, outcome.unit, strata) if part is not None]
         content = b"".join(str(part.dtype).encode() + part.tobytes() for part in parts)
         digest = hashlib.blake2b(content).hexdigest()
         if groups.setdefault((key.seed, key.setting), (digest, outcome))[0] != digest:
@@ -194,11 +195,21 @@ def _same_rows(outcomes: Outcomes) -> Mapping[tuple[int, Setting], tuple[str, Ou
 
 
 def _picker(outcome: Outcome) -> Callable[[np.random.Generator], Array]:
-    """A function that draws rows, or whole units of rows, with replacement."""
-    n = len(outcome.ids)
-    if outcome.unit is None:
-        return lambda generator: generator.integers(n, size=n)
-    _, unit_of_row, sizes = np.unique(outcome.unit, return_inverse=True, return_counts=True)
-    members = np.split(np.argsort(unit_of_row, kind="stable"), np.cumsum(sizes)[:-1])
+    """A function that draws rows, or whole units of rows, with replacement, in each stratum as many as it has."""
+    every = np.arange(len(outcome.ids))
+    if outcome.strata is None:
+        return _drawn_from(every, outcome.unit)
+    column = outcome.columns[outcome.strata]
+    parts = [every[column == value] for value in np.unique(column)]
+    pickers = [_drawn_from(part, None if outcome.unit is None else outcome.unit[part]) for part in parts]
+    return lambda generator: np.concatenate([pick(generator) for pick in pickers])
+
+
+def _drawn_from(rows: Array, unit: Array | None) -> Callable[[np.random.Generator], Array]:
+    n = len(rows)
+    if unit is None:
+        return lambda generator: rows[generator.integers(n, size=n)]
+    _, unit_of_row, sizes = np.unique(unit, return_inverse=True, return_counts=True)
+    members = np.split(rows[np.argsort(unit_of_row, kind="stable")], np.cumsum(sizes)[:-1])
     units = len(members)
-    return lambda generator: np.concatenate([members[unit] for unit in generator.integers(units, size=units)])
+    return lambda generator: np.concatenate([members[one] for one in generator.integers(units, size=units)])

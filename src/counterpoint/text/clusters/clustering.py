@@ -62,7 +62,7 @@ def _outcome(method: Any, pairs: Pairs, algorithms: Sequence[str]) -> Outcome:
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     places = np.array([said.collections[part[0]] for part in parts])
     ids = np.array([f"{place} {number}".strip() for number, place in enumerate(places)])
-    return Outcome(ids, {**columns, "place": places}, _measures(columns, places))
+    return Outcome(ids, {**columns, "place": places}, _measures(columns, places), strata="place")
 
 
 def _measures(columns: Mapping[str, Float[np.ndarray, " p"]], places: Any) -> dict[str, Mean]:
