@@ -17,7 +17,7 @@ from counterpoint.recommend.simulate_behaviours import simulated
 RECENT = 10
 """Events before a question among which the answer may have been seen just now."""
 USERS = 200
-"""Of MovieLens' 943."""
+"""Of MovieLens' 943, in the quick run."""
 Parts = tuple[Interactions, Interactions, Interactions]
 
 
@@ -28,7 +28,13 @@ def retail_rocket(seed: int, asked: Any) -> Parts:
 
 
 def movielens(seed: int) -> Parts:
-    """Some users of MovieLens-100K, the same for every seed."""
+    """MovieLens-100K, the same for every seed."""
+    parts = behaviour_logs.movielens()
+    return parts["train"], parts["validation"], parts["test"]
+
+
+def movielens_quick(seed: int) -> Parts:
+    """Some of its users, always the same ones."""
     parts = behaviour_logs.movielens(USERS)
     return parts["train"], parts["validation"], parts["test"]
 
@@ -178,23 +184,22 @@ def _real(
     quick: int,
     cut: str,
     settings: tuple[Mapping[str, Any], ...] = ({},),
-    others: tuple[str, ...] = _OTHERS,
 ) -> Claim:
-    """A claim about a real log, of the method and `others`."""
+    """A claim about a real log, with all arms."""
     sequence, pairs = _keep(4 * epochs, batch_size=32, max_length=20), _keep(4 * epochs, batch_size=1024)
     arms = _arms(sequence, pairs, _keep(max(2, epochs // 4), batch_size=256, max_length=20))
-    arms = _in_both(tuple(arm for arm in arms if arm.name in (_METHOD, *others)), settings)
+    arms = _in_both(arms, settings)
     few = {"dim": 32, "batch_size": 256, "max_length": 20}
     return Claim(
         name=name,
         sentence=f"On {about}, {SENTENCE}",
         source="arXiv 2604.14581; reconstruction from the published abstract",
         arms=arms,
-        predictions=_predictions(*others),
+        predictions=_predictions(*_OTHERS),
         data=data,
         judge=next_target,
         budget=_keep(epochs, batch_size=256, max_length=20),
-        search=searched(arms, trials=TRIALS, follows=_following(others), setting=settings[0]),
+        search=searched(arms, trials=TRIALS, follows=_following(_OTHERS), setting=settings[0]),
         settings=settings,
         cut=cut,
         quick=_quick(arms, few | {"epochs": quick}, few | {"epochs": 4 * quick}, settings),
@@ -214,15 +219,15 @@ BDPL_RETAIL_ROCKET = _real(
     cut=_CUT.format(12) + "; the 5-core; what the verdict does not need is fitted for the purchases with a time alone",
     settings=({"asked": "timed"}, {"asked": "published"}),
 )
-BDPL_MOVIELENS = _real(
+_MOVIELENS = _real(
     "bdpl-movielens",
     movielens,
     "MovieLens-100K with stars as behaviours",
     epochs=6,
     quick=1,
-    cut=_CUT.format(6) + "; 200 of 943 users, the last ten likes of each are asked for; 15 of the 24 arms",
-    others=(*_FEW, "no graph", "no auxiliary", "popularity", "last-click", "gru4rec", "lightgcn", "crgcn"),
+    cut=_CUT.format(6) + "; the last ten likes of each user are asked for",
 )
+BDPL_MOVIELENS = replace(_MOVIELENS, quick={**_MOVIELENS.quick, "data": movielens_quick})
 
 SPARSITIES = tuple({"sparsity": clicks} for clicks in (5, 15, 45))
 _SHOPS = ("no contrast", "reversed", "parallel", "no graph", "no gate", "no auxiliary", *COUNTED, "sasrec", "crgcn")

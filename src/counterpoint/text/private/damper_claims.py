@@ -63,7 +63,12 @@ def private_quick(seed: int) -> tuple[SpannedTexts, SpannedTexts, SpannedTexts]:
 
 
 def few(seed: int) -> tuple[SpannedTexts, SpannedTexts, SpannedTexts]:
-    """The same with 12 judged texts of each set, for a language model that is asked about every one."""
+    """The same with 60 judged texts of each set, for a language model that is asked about every one."""
+    return private(seed, judged=60)
+
+
+def few_quick(seed: int) -> tuple[SpannedTexts, SpannedTexts, SpannedTexts]:
+    """The same with 12."""
     return private(seed, judged=12)
 
 
@@ -201,7 +206,7 @@ DAMPER_REWRITE = Claim(
     data=rewritable,
     judge=tradeoff,
     measures=TRADEOFF,
-    seeds=(0, 1, 2),
+    seeds=(0, 1, 2, 3, 4, 5, 6, 7),
     budget=TRAINED,
     cut="words of a public list instead of a tuned language model; utility is finding the text again instead of a "
     "large model's answers; 60 judged texts of each set",
@@ -253,8 +258,8 @@ DAMPER_PROMPT = Claim(
     data=few,
     judge=located,
     measures=MEASURES,
-    seeds=(0, 1, 2),
+    seeds=(0, 1, 2, 3, 4),
     budget=TRAINED,
-    cut="SmolLM2-135M; 12 judged texts of each set",
-    quick={"seeds": (0,)},
+    cut="SmolLM2-135M; 60 judged texts of each set",
+    quick={"data": few_quick, "seeds": (0,)},
 )
