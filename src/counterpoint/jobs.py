@@ -380,8 +380,6 @@ def _known_column(name: str | None, table: Any) -> None:
 
 
 def _trainer(request: Fit, run: Run | None = None) -> Trainer:
-    from counterpoint.training.trackers import tracker
-
     return Trainer(
         seed=request.seed,
         run=run,
@@ -390,8 +388,14 @@ def _trainer(request: Fit, run: Run | None = None) -> Trainer:
         chunk=request.chunk,
         save_every=request.save_every if run is not None else 0,
         progress=request.progress,
-        trackers=[tracker(name, run.folder) for name in request.track] if run is not None else (),
+        trackers=_trackers(request, run) if run is not None and request.track else (),
     )
+
+
+def _trackers(request: Fit, run: Run) -> list[Any]:
+    from counterpoint.training.trackers import tracker  # slow to import
+
+    return [tracker(name, run.folder) for name in request.track]
 
 
 def _judge(

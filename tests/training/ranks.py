@@ -67,13 +67,13 @@ def pair() -> Pair:
 
 
 def _serve(rank: int, meet: str, pipe: Any) -> None:
-    import lightning_fabric  # noqa: F401 (slow to import: before the first job, whose time is limited)
     import torch
     import torch.distributed as dist
 
-    import counterpoint.training  # noqa: F401
+    from counterpoint.training import Trainer
 
     torch.set_num_threads(1)
+    Trainer()._fabric()  # slow to import: before the first job, whose time is limited
     dist.init_process_group("gloo", init_method=meet, rank=rank, world_size=WORLD, timeout=timedelta(seconds=PATIENCE))
     pipe.send_bytes(b"ready")
     with contextlib.suppress(EOFError):

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning_fabric.loggers.logger import Logger
-from lightning_fabric.loggers.tensorboard import TensorBoardLogger
-
 from counterpoint.errors import UserError, nearest, need
 from counterpoint.options import flat
+from counterpoint.training.hide import not_installed
+
+with not_installed("torchmetrics"):
+    from lightning_fabric.loggers.logger import Logger
+    from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 
 ENDED = {"success": "FINISHED", "failed": "FAILED", "aborted": "KILLED"}
 

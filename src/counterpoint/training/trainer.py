@@ -11,6 +11,7 @@ import torch
 from counterpoint.errors import UserError
 from counterpoint.objectives.ranks import rank
 from counterpoint.objectives.streamed import multiplies_bf16
+from counterpoint.training.hide import not_installed
 from counterpoint.training.loop import Loop, Metrics, Position
 from counterpoint.training.phase import Phase
 from counterpoint.training.runs import Run
@@ -114,7 +115,8 @@ class Trainer:
 
     def _fabric(self) -> "Fabric":
         """Fabric for device, autocast and backward, imported late because it is slow to import."""
-        from lightning_fabric import Fabric
+        with not_installed("torchmetrics"):
+            from lightning_fabric import Fabric
         from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
         try:
