@@ -72,8 +72,7 @@ def _result(wanted: int, run: Any, text: str, shown: list[str]) -> dict[str, Any
 
 
 def _main() -> None:
-    """All pages, each in a folder that holds the file the pages speak of; the report's map without UMAP."""
-    sys.modules["umap"] = None  # type: ignore[assignment]
+    """All pages, each in a folder that holds the file the pages speak of."""
     make_file = next(text for _, kind, text in blocks(ROOT / "docs" / "data.md") if kind == "python")
     results = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -5,7 +5,6 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,14 +14,6 @@ from counterpoint.cli import main
 from small import QUICK, write_rows
 
 COMMANDS = ("list", "fit", "plan", "evaluate", "embed", "retrieve", "verify", "report", "index", "search", "recommend")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _plain_map() -> Iterator[None]:
-    """Lay the report's map out without UMAP, which takes long to compile."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "umap", None)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """`counterpoint explain`: what is printed, the page it leaves, and what it says of other methods."""
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,7 @@ LINEAR = ("id=who", *VIEWS, "ranks=1")
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("explain")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "umap", None)
-        jobs.fit(jobs.Fit("hcl-linear", write_rows(folder / "rows.csv", rows=200), folder / "run", LINEAR))
+    jobs.fit(jobs.Fit("hcl-linear", write_rows(folder / "rows.csv", rows=200), folder / "run", LINEAR))
     return folder / "run"
 
 

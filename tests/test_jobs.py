@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,6 @@ from counterpoint.errors import UserError
 from counterpoint.training import Run, load
 from counterpoint.vectors import read_view
 from small import QUICK, write_rows
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _plain_map() -> Iterator[None]:
-    """Lay the report's map out without UMAP, which takes long to compile."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "umap", None)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -8,17 +8,25 @@ from counterpoint.reports import project
 from counterpoint.reports.project import lay_out, pca
 
 
-def test_umap_keeps_groups_together_and_repeats_itself() -> None:
-    pytest.importorskip("umap")
+@pytest.mark.parametrize("name", ["t-SNE with cosine distance", "UMAP with cosine distance, 15 neighbours"])
+def test_groups_stay_together_and_places_repeat(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name.startswith("UMAP"):
+        pytest.importorskip("umap")
+        monkeypatch.setattr(project, "FEWEST_FOR_UMAP", 30)
     draw = np.random.default_rng(0)
     group = np.arange(60) % 3
     vectors = np.eye(3, 8)[group] + 0.02 * draw.normal(size=(60, 8))
     first, again = lay_out(vectors, seed=3), lay_out(vectors, seed=3)
     assert np.array_equal(first.places, again.places)
-    assert first.how == "UMAP with cosine distance, 15 neighbours; all 60 rows, seed 3"
+    assert first.how == f"{name}; all 60 rows, seed 3"
     apart = np.linalg.norm(first.places[:, None] - first.places[None], axis=2)
     np.fill_diagonal(apart, np.inf)
     assert (group[apart.argmin(axis=1)] == group).mean() > 0.95
+
+
+@pytest.mark.parametrize("rows", [30, 31])
+def test_equal_rows_have_places_too(rows: int) -> None:
+    assert np.isfinite(lay_out(np.ones((rows, 3))).places).all()
 
 
 def test_without_umap_it_is_pca_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,6 +34,7 @@ def test_without_umap_it_is_pca_and_says_so(monkeypatch: pytest.MonkeyPatch) -> 
         raise UserError("umap is not installed")
 
     monkeypatch.setattr(project, "_import_umap", absent)
+    monkeypatch.setattr(project, "FEWEST_FOR_UMAP", 30)
     vectors = np.random.default_rng(0).normal(size=(50, 6))
     plane = lay_out(vectors)
     assert plane.how.startswith("PCA (umap-learn is not installed)")
@@ -34,7 +43,6 @@ def test_without_umap_it_is_pca_and_says_so(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_too_many_rows_are_drawn_with_the_seed_and_unusable_ones_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(project, "FEWEST_FOR_UMAP", 10**9)
     vectors = np.random.default_rng(0).normal(size=(100, 4))
     vectors[7, 0] = np.nan
     plane = lay_out(vectors, seed=5, most=20)

@@ -1,7 +1,6 @@
 """A label learned and predicted on the command line and over HTTP: fit, evaluate, predict, serve, the report."""
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     rows |= {f"lab_{j}": [s + 0.1 * ((i * (j + 2)) % 7) for i, s in enumerate(sick)] for j in range(3)}
     pq.write_table(pa.table(rows), home / "rows.parquet")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "umap", None)
         patch.chdir(home)
         named = ["view.note=note", "view.labs=lab_*", "kind.note=text", "id=who"]
         assert (

@@ -1,7 +1,6 @@
 """Fine-tuning: the loss of sentence-transformers and its gradients, hard negatives, borrowed and own weights."""
 
 import shutil
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -171,10 +170,7 @@ def test_one_text_per_row_is_too_few() -> None:
         fitted(Pairs.of({"q": ["a"] * 9, "negative": ["b"] * 9}))
 
 
-def test_the_command_line_fits_evaluates_and_embeds(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "umap", None)
+def test_the_command_line_fits_evaluates_and_embeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data, file, run = pairs(60, 0, complete=True), tmp_path / "pairs.tsv", tmp_path / "run"
     lines = zip(data.views["query"].values, data.views["document"].values, strict=True)
     file.write_text("\n".join(["question\tanswer", *("\t".join(line) for line in lines)]))

@@ -1,4 +1,4 @@
-"""Joint vectors laid out on a plane: UMAP where it is installed and there are enough rows, PCA otherwise."""
+"""Joint vectors laid out on a plane: t-SNE of few rows, UMAP of many where it is installed, PCA otherwise."""
 
 import warnings
 from dataclasses import dataclass
@@ -9,8 +9,12 @@ import numpy as np
 from counterpoint.errors import UserError, need
 
 MOST = 4000
-FEWEST_FOR_UMAP = 30
-NEIGHBOURS = 15
+FEWEST = 30
+"""Below this only PCA makes sense."""
+FEWEST_FOR_UMAP = 1000
+"""UMAP compiles for twenty seconds before it places the first row; t-SNE is sooner done with this many."""
+NEIGHBOURS, PERPLEXITY = 15, 30
+"""The defaults of both packages."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,12 @@ class Plane:
 def lay_out(vectors: np.ndarray, seed: int = 0, most: int = MOST) -> Plane:
     """Place the rows of an n x d array in the plane, at most `most` of them, drawn uniformly with the seed.
 
-    UMAP (arXiv 1802.03426) uses cosine distance and 15 neighbours. Rows with a non-finite number are left out
-    and counted.
+    Up to 1,000 rows by t-SNE (van der Maaten and Hinton 2008), more by UMAP (arXiv 1802.03426), both by cosine
+    distance. Rows with a non-finite number are left out and counted.
 
     >>> plane = lay_out(np.eye(4), seed=0)
     >>> plane.places.shape, plane.how.split(";")[0]
-    ((4, 2), 'PCA (UMAP needs at least 30 rows)')
+    ((4, 2), 'PCA (fewer than 30 rows)')
     """
     usable = np.flatnonzero(np.isfinite(vectors).all(axis=1))
     index = usable
@@ -43,14 +47,26 @@ def lay_out(vectors: np.ndarray, seed: int = 0, most: int = MOST) -> Plane:
 
 def _places(vectors: np.ndarray, seed: int) -> tuple[np.ndarray, str]:
     """Choose the projection and apply it."""
-    if len(vectors) < FEWEST_FOR_UMAP:
-        return pca(vectors), f"PCA (UMAP needs at least {FEWEST_FOR_UMAP} rows)"
+    if len(vectors) < FEWEST:
+        return pca(vectors), f"PCA (fewer than {FEWEST} rows)"
+    few = len(vectors) < FEWEST_FOR_UMAP
     try:
-        umap = _import_umap()
+        package = need("sklearn.manifold", "report") if few else _import_umap()
     except UserError:
-        return pca(vectors), "PCA (umap-learn is not installed)"
-    reducer = umap.UMAP(n_neighbors=NEIGHBOURS, metric="cosine", random_state=seed % 2**32, n_jobs=1)
+        return pca(vectors), f"PCA ({'scikit-learn' if few else 'umap-learn'} is not installed)"
+    if few:
+        return _tsne(vectors, seed, package), "t-SNE with cosine distance"
+    reducer = package.UMAP(n_neighbors=NEIGHBOURS, metric="cosine", random_state=seed % 2**32, n_jobs=1)
     return np.asarray(reducer.fit_transform(vectors)), f"UMAP with cosine distance, {NEIGHBOURS} neighbours"
+
+
+def _tsne(vectors: np.ndarray, seed: int, package: ModuleType) -> np.ndarray:
+    """Begun at the PCA, made small as scikit-learn does with its own, which knows no equal rows."""
+    start = pca(vectors)
+    start *= 1e-4 / (start[:, 0].std() or 1.0)
+    perplexity = min(PERPLEXITY, len(vectors) / 4)
+    method = package.TSNE(perplexity=perplexity, metric="cosine", init=start, random_state=seed % 2**32, n_jobs=1)
+    return np.asarray(method.fit_transform(vectors), dtype=np.float64)
 
 
 def pca(vectors: np.ndarray) -> np.ndarray:
