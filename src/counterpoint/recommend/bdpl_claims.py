@@ -16,8 +16,8 @@ from counterpoint.recommend.simulate_behaviours import simulated
 
 RECENT = 10
 """Events before a question among which the answer may have been seen just now."""
-USERS = 200
-"""Of MovieLens' 943, in the quick run."""
+USERS, FEW_USERS = 400, 200
+"""Of MovieLens' 943, in the full and in the quick run."""
 Parts = tuple[Interactions, Interactions, Interactions]
 
 
@@ -28,14 +28,14 @@ def retail_rocket(seed: int, asked: Any) -> Parts:
 
 
 def movielens(seed: int) -> Parts:
-    """MovieLens-100K, the same for every seed."""
-    parts = behaviour_logs.movielens()
+    """Some users of MovieLens-100K, the same for every seed."""
+    parts = behaviour_logs.movielens(USERS)
     return parts["train"], parts["validation"], parts["test"]
 
 
 def movielens_quick(seed: int) -> Parts:
-    """Some of its users, always the same ones."""
-    parts = behaviour_logs.movielens(USERS)
+    """Half as many."""
+    parts = behaviour_logs.movielens(FEW_USERS)
     return parts["train"], parts["validation"], parts["test"]
 
 
@@ -226,7 +226,7 @@ _MOVIELENS = _real(
     "MovieLens-100K with stars as behaviours",
     epochs=6,
     quick=1,
-    cut=_CUT.format(6) + "; the last ten likes of each user are asked for; 15 of the 24 arms",
+    cut=_CUT.format(6) + "; 400 of 943 users, the last ten likes of each are asked for; 15 of the 24 arms",
     others=(*_FEW, "no graph", "no auxiliary", "popularity", "last-click", "gru4rec", "lightgcn", "crgcn"),
 )
 BDPL_MOVIELENS = replace(_MOVIELENS, quick={**_MOVIELENS.quick, "data": movielens_quick})

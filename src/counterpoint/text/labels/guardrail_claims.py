@@ -14,8 +14,8 @@ from counterpoint.text.labels.planted import TOKEN, Which, plant, texts
 ARMS = "counterpoint.text.labels.guardrail_arms"
 K = 5
 """Important tokens of a text: the published code's number for SST-2."""
-EPOCHS = 7
-"""Passes over 200 texts of five tokens, eight a step: 875 steps, as the paper's one pass over 700 of ten tokens."""
+EPOCHS = 4
+"""Passes over 200 texts of five tokens, eight a step: 500 steps; the paper's one pass over 700 of ten takes 875."""
 SUPPORT = 40
 PROBED = 30
 LENGTH = 24
@@ -153,7 +153,7 @@ GUARDRAIL = Claim(
     settings=SETTINGS,
     cut="MiniLM for BERT-base; two classes (SST-2, where the shortcut says the class without exception at strength 1) "
     "and three (tweets, at strength 1 alone); 1,000 training, 200 deployed texts of at most 24 tokens, judged on them, "
-    "read seven times, so 875 steps as in the paper; the dependence on single words in 30 of them",
+    "read four times, so 500 steps where the paper has 875; the dependence on single words in 30 of them",
     quick={
         "data": deployments_quick,
         "seeds": (0,),

@@ -206,7 +206,7 @@ DAMPER_REWRITE = Claim(
     data=rewritable,
     judge=tradeoff,
     measures=TRADEOFF,
-    seeds=(0, 1, 2, 3, 4, 5, 6, 7),
+    seeds=(0, 1, 2),
     budget=TRAINED,
     cut="words of a public list instead of a tuned language model; utility is finding the text again instead of a "
     "large model's answers; 60 judged texts of each set",
@@ -258,7 +258,7 @@ DAMPER_PROMPT = Claim(
     data=few,
     judge=located,
     measures=MEASURES,
-    seeds=(0, 1, 2, 3, 4),
+    seeds=(0, 1, 2),
     budget=TRAINED,
     cut="SmolLM2-135M; 60 judged texts of each set",
     quick={"data": few_quick, "seeds": (0,)},
