@@ -16,8 +16,8 @@ from counterpoint.recommend.simulate_behaviours import simulated
 
 RECENT = 10
 """Events before a question among which the answer may have been seen just now."""
-USERS, FEW_USERS = 400, 200
-"""Of MovieLens' 943, in the full and in the quick run."""
+USERS = 200
+"""Of MovieLens' 943."""
 Parts = tuple[Interactions, Interactions, Interactions]
 
 
@@ -30,12 +30,6 @@ def retail_rocket(seed: int, asked: Any) -> Parts:
 def movielens(seed: int) -> Parts:
     """Some users of MovieLens-100K, the same for every seed."""
     parts = behaviour_logs.movielens(USERS)
-    return parts["train"], parts["validation"], parts["test"]
-
-
-def movielens_quick(seed: int) -> Parts:
-    """Half as many."""
-    parts = behaviour_logs.movielens(FEW_USERS)
     return parts["train"], parts["validation"], parts["test"]
 
 
@@ -220,16 +214,15 @@ BDPL_RETAIL_ROCKET = _real(
     cut=_CUT.format(12) + "; the 5-core; what the verdict does not need is fitted for the purchases with a time alone",
     settings=({"asked": "timed"}, {"asked": "published"}),
 )
-_MOVIELENS = _real(
+BDPL_MOVIELENS = _real(
     "bdpl-movielens",
     movielens,
     "MovieLens-100K with stars as behaviours",
     epochs=6,
     quick=1,
-    cut=_CUT.format(6) + "; 400 of 943 users, the last ten likes of each are asked for; 15 of the 24 arms",
+    cut=_CUT.format(6) + "; 200 of 943 users, the last ten likes of each are asked for; 15 of the 24 arms",
     others=(*_FEW, "no graph", "no auxiliary", "popularity", "last-click", "gru4rec", "lightgcn", "crgcn"),
 )
-BDPL_MOVIELENS = replace(_MOVIELENS, quick={**_MOVIELENS.quick, "data": movielens_quick})
 
 SPARSITIES = tuple({"sparsity": clicks} for clicks in (5, 15, 45))
 _SHOPS = ("no contrast", "reversed", "parallel", "no graph", "no gate", "no auxiliary", *COUNTED, "sasrec", "crgcn")
