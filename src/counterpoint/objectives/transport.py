@@ -6,7 +6,7 @@ the backward pass, which solves the linear system of the plan's marginals by the
 plan minimises needs not even that.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,12 +73,14 @@ def sinkhorn(
     of_columns = cost.new_full((m,), 1 / max(m, 1)) if weight1 is None else weight1.to(cost)
     _check_weights(of_rows, of_columns)
     batch = torch.broadcast_shapes(cost.shape[:-2], of_rows.shape[:-1], of_columns.shape[:-1])
-    kernel = -cost / epsilon
+    kernel = cost / -epsilon
     of_rows, of_columns = of_rows.expand(*batch, n), of_columns.expand(*batch, m)
-    x, y, error, steps = _solve(kernel.detach(), of_rows.detach(), of_columns.detach(), iterations, tolerance)
+    x, y, error, steps, plan = _solve(kernel.detach(), of_rows.detach(), of_columns.detach(), iterations, tolerance)
     kernel = kernel.expand(*batch, n, m)
-    plan = _Plan.apply(kernel, of_rows, of_columns, x, y, iterations, tolerance)  # type: ignore[no-untyped-call]
-    return Plan(plan, (plan * cost).sum((-2, -1)), x * size, y * size, error, steps)
+    made = (kernel.detach() + x[..., None] + y[..., None, :]).exp_() if plan is None else plan()
+    found: Tensor = _Plan.apply(kernel, of_rows, of_columns, made, iterations, tolerance)  # type: ignore[no-untyped-call]
+    value = torch.linalg.vecdot(found.flatten(-2), cost.flatten(-2))
+    return Plan(found, value, x * size, y * size, error, steps)
 
 
 def sinkhorn_cost(
@@ -179,14 +181,18 @@ def swav(
 @torch.no_grad()
 def _solve(
     kernel: Tensor, of_rows: Tensor, of_columns: Tensor, iterations: int, tolerance: float
-) -> tuple[Tensor, Tensor, Tensor, int]:
-    """(x, y, error, iterations) such that exp(kernel + x + y) has the wanted marginals, the columns' exactly."""
+) -> tuple[Tensor, Tensor, Tensor, int, Callable[[], Tensor] | None]:
+    """(x, y, error, iterations) such that exp(kernel + x + y) has the wanted marginals, the columns' exactly.
+
+    Last what makes this plan of factors at hand, if they are.
+    """
     top = _top(kernel)
     if top is not None:
-        u, v, error, step = _by_products((kernel - top).exp(), of_rows, of_columns, iterations, tolerance)
+        table = (kernel - top).exp_()
+        u, v, error, step = _by_products(table, of_rows, of_columns, iterations, tolerance)
         x, y = u.log(), v.log().sub_(top)
         if not bool(u.isinf().any() | v.isinf().any()):
-            return x, y, error, step
+            return x, y, error, step, lambda: (table * u[..., None]).mul_(v[..., None, :])
     log_rows, log_columns = of_rows.log(), of_columns.log()
     fresh = log_rows - kernel.logsumexp(-1)
     step, done = 0, False
@@ -197,7 +203,7 @@ def _solve(
         off = torch.where(of_rows > 0, of_rows * (x - fresh).expm1(), 0)
         error = off.abs().sum(-1)
         done = step >= iterations or bool((error <= tolerance).all())
-    return x, y, error, step
+    return x, y, error, step, None
 
 
 def _by_products(
@@ -209,7 +215,10 @@ def _by_products(
     """
 
     def product(table: Tensor, factor: Tensor) -> Tensor:
-        found = factor @ table.mT if table.ndim == 2 else (table @ factor[..., None])[..., 0]
+        if table.ndim == 2:
+            found = table.mv(factor) if factor.ndim == 1 else factor @ table.mT
+        else:
+            found = (table @ factor[..., None])[..., 0]
         return found.clamp_(min=torch.finfo(found.dtype).tiny)
 
     fresh = of_rows / product(table, torch.ones_like(of_columns))
@@ -219,7 +228,8 @@ def _by_products(
         v = of_columns / product(table.mT, u)
         seen = product(table, v)
         fresh, done = of_rows / seen, step >= iterations
-        if done or tolerance > 0:
+        # Looked at in every other step, as it costs half of one where problems are small.
+        if done or (tolerance > 0 and (step == 1 or step % 2 == 0)):
             error = (u * seen).sub_(of_rows).abs_().sum(-1)
             done = done or bool((error <= tolerance).all())
     return u, v, error, step
@@ -229,8 +239,8 @@ def _top(kernel: Tensor) -> Tensor | None:
     """The largest entry, where the others are not too far below it to be told from zero."""
     if not kernel.numel():
         return None
-    top = kernel.amax()
-    return top if bool(top - kernel.amin() <= (SPAN if kernel.dtype == torch.float32 else SPAN_64)) else None
+    least, top = torch.aminmax(kernel)
+    return top if bool(top - least <= (SPAN if kernel.dtype == torch.float32 else SPAN_64)) else None
 
 
 def _plans(kernel: Tensor, x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
@@ -253,10 +263,10 @@ class _Cost(torch.autograd.Function):
     def forward(
         ctx: Any, cost: Tensor, of_rows: Tensor, of_columns: Tensor, epsilon: float, iterations: int, tolerance: float
     ) -> Tensor:
-        kernel = -cost / epsilon
+        kernel = cost / -epsilon
         batch = torch.broadcast_shapes(of_rows.shape[:-1], of_columns.shape[:-1])
         rows, columns = of_rows.expand(*batch, -1), of_columns.expand(*batch, -1)
-        x, y, _, _ = _solve(kernel, rows, columns, iterations, tolerance)
+        x, y, *_ = _solve(kernel, rows, columns, iterations, tolerance)
         f, g = (torch.where(part > 0, epsilon * logs, 0) for part, logs in ((rows, x), (columns, y)))
         ctx.save_for_backward(kernel, of_rows, of_columns, f, g, x, y)
         return (f * rows).sum(-1) + (g * columns).sum(-1)
@@ -278,7 +288,7 @@ def _as(gradient: Tensor, like: Tensor) -> Tensor:
 
 
 class _Plan(torch.autograd.Function):
-    """exp(kernel + x + y), where x and y are what the kernel and the marginals make them."""
+    """A plan that is made: exp(kernel + x + y), where x and y are what the kernel and the marginals make them."""
 
     @staticmethod
     def forward(
@@ -286,12 +296,11 @@ class _Plan(torch.autograd.Function):
         kernel: Tensor,
         of_rows: Tensor,
         of_columns: Tensor,
-        x: Tensor,
-        y: Tensor,
+        made: Tensor,
         iterations: int,
         tolerance: float,
     ) -> Tensor:
-        plan = (kernel + x[..., None] + y[..., None, :]).exp()
+        plan = made.view_as(made)
         ctx.save_for_backward(plan)
         ctx.iterations, ctx.tolerance = iterations, tolerance
         return plan
@@ -311,7 +320,7 @@ class _Plan(torch.autograd.Function):
             size = u.abs().amax(-1) + v.abs().amax(-1)
             if bool(((v - before).abs().amax(-1) <= ctx.tolerance * size).all()):
                 break
-        return pull - plan * (u[..., None] + v[..., None, :]), u, v, None, None, None, None
+        return pull - plan * (u[..., None] + v[..., None, :]), u, v, None, None, None
 
 
 def _inverse(sums: Tensor) -> Tensor:
