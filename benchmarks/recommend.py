@@ -125,10 +125,12 @@ def quality(name: str, users: int, epochs: int) -> dict[str, Any]:
         spent["theirs"] = time.perf_counter() - start
         theirs = float(peer.judge()["ndcg@10"])
     return {
-        "what": f"{name}, nDCG@10 after {epochs} epochs on {users} users of Amazon Beauty, seen items {SEEN[name]}",
+        "what": f"{name}, nDCG@10 after {epochs} epochs on {users} users of Amazon Beauty, seen items {SEEN[name]}: "
+        "ours / RecBole",
+        "ratio": ours / theirs,
         "ndcg10": {"ours": ours, "theirs": theirs},
         "seconds under load": spent,
-        "goal": "ours >= theirs",
+        "goal": ">= 1",
         "met": ours >= theirs,
     }
 
