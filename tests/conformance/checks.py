@@ -114,6 +114,7 @@ def test_its_data_can_be_read(name: str) -> None:
     assert options.divide([], reader, class_of(name).Config) == ({}, {})
 
 
+@pytest.mark.slow  # a quarter of the time of all tests; CI runs it beside the default ones
 def test_every_option_changes_something(name: str) -> None:
     """A fit under another value differs, in its state or in its answers; every value of a Literal runs."""
     method, sample = class_of(name), sample_of(class_of(name))
